@@ -1,0 +1,48 @@
+"""Gauss-Legendre quadrature on a panel, with the integrals up to each node.
+
+On one panel of half-width w the integral of f over the panel is w * sum_b weight[b] f_b, and the integral from the
+panel's start to node a is w * sum_b partial[a, b] f_b (exact for polynomials of degree < order).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.polynomial import legendre
+
+
+class Rule(NamedTuple):
+    """Nodes in (-1, 1), weights, and the matrix of partial integrals, each for `order` nodes."""
+
+    node: np.ndarray  # (order,)
+    weight: np.ndarray  # (order,)
+    partial: np.ndarray  # (order, order)
+
+    @property
+    def order(self) -> int:
+        return self.node.size
+
+
+@cache
+def gauss_legendre(order: int) -> Rule:
+    """Rule with `order` nodes; integrals of the Lagrange basis come from its Legendre expansion, which is well conditioned."""
+    node, weight = legendre.leggauss(order)
+    degree = np.arange(order)
+    # Discrete orthogonality: Lagrange basis b = sum_n (2n+1)/2 weight[b] P_n(node[b]) P_n.
+    coefficients = (degree + 0.5)[:, None] * legendre.legvander(node, order - 1).T * weight
+    integrals = legendre.legint(coefficients, lbnd=-1, axis=0)
+    partial = legendre.legval(node, integrals).T
+    return Rule(node, weight, np.ascontiguousarray(partial))
+
+
+def interpolated_integral(rule: Rule, values: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    """Integral of the interpolant through `values` (..., order) from -1 to 2*fraction-1, in units of half-widths."""
+    degree = np.arange(rule.order)
+    coefficients = (
+        (degree + 0.5)[:, None] * legendre.legvander(rule.node, rule.order - 1).T * rule.weight
+    ) @ values[..., None]
+    integrals = legendre.legint(coefficients[..., 0], lbnd=-1, axis=-1)
+    basis = legendre.legvander(2.0 * np.asarray(fraction) - 1.0, rule.order)
+    return np.sum(basis * integrals, axis=-1)

@@ -1,0 +1,505 @@
+"""The fused kernel: log M at measurements, cumulative and log hazard at the event, and all their derivatives.
+
+One pass per patient over contiguous arrays. A patient's panels up to the event form one block and those after it (some
+measurements come later) a second; within a block node (a, p), a the node within panel p, lies at a * n_panels + p. So
+every loop runs over neighbouring numbers and vectorises; loops are kept short in arrays because the compiler gives up
+on vectors when it has too many arrays to tell apart.
+
+Derivatives. With z_n the sensitivity of the cumulative hazard to the kill rate at node n, found by one transposed
+quadrature sweep (the adjoint of J), every derivative by an individual parameter is a plain sum over nodes. At
+measurements the derivative of J by a parameter is the running sum of the panel integrals of the kill rate's derivative.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from bayes_isa.kernels.elementary import FASTMATH, exp
+from bayes_isa.kernels.growth import (
+    drug_effect,
+    effect_by_log_ec50,
+    kill_rate,
+    log_mprotein,
+    relative_slope,
+    resistance,
+)
+from bayes_isa.kernels.hazard import (
+    Shape,
+    baseline_fraction,
+    link_by_log_m,
+    link_by_relative_slope,
+    link_value,
+)
+from bayes_isa.kernels.quadrature import Rule
+
+# Order of the individual parameters, all on the log scale: columns of `phi`.
+INDIVIDUAL = ("M0", "KL", "KD", "R", "EC50")
+# Columns of the derivatives of log M at measurements, and of the two hazard outputs.
+MARKER_PARTIALS = (*INDIVIDUAL, "k")
+EVENT_PARTIALS = (*INDIVIDUAL, "k", "hazard_lp", "beta_link", "Te", "s")
+
+
+class Design(NamedTuple):
+    """What is known before the parameters: quadrature nodes, exposures, measurement days, event days.
+
+    Days since first dose; `effect` in mg/L (or 0/1 for constant exposure), `dexamethasone` in umol/L. Patients lie one
+    after another in every array.
+    """
+
+    panel_offset: np.ndarray  # (n_patients + 1,) first panel of each patient
+    hazard_panels: np.ndarray  # (n_patients,) panels up to the event or censoring time
+    node_weight: np.ndarray  # (order * n_panels,) quadrature weight, days
+    node_day: np.ndarray
+    node_log_day: np.ndarray
+    node_effect: np.ndarray
+    node_dexamethasone: np.ndarray
+    panel_half: np.ndarray  # (n_panels,) half-width, days
+    event_day: np.ndarray  # (n_patients,)
+    event_effect: np.ndarray
+    event_dexamethasone: np.ndarray
+    measurement_offset: np.ndarray  # (n_patients + 1,)
+    measurement_day: np.ndarray  # (n_measurements,)
+    measurement_panel: np.ndarray  # (n_measurements,) panels of the patient that end at or before the measurement
+
+
+class Patient(NamedTuple):
+    """One patient's slice of a `Design`, with scratch for the kill rate."""
+
+    used: int
+    panels: int
+    weight: np.ndarray
+    day: np.ndarray
+    log_day: np.ndarray
+    effect: np.ndarray
+    dexamethasone: np.ndarray
+    half: np.ndarray
+    left: np.ndarray  # exp(-R t)
+    drug: np.ndarray  # E(C(t))
+    kill: np.ndarray  # kill rate
+
+
+@njit(inline="always")
+def _widest(design):
+    widest = 0
+    for i in range(design.event_day.size):
+        widest = max(widest, design.panel_offset[i + 1] - design.panel_offset[i])
+    return widest
+
+
+@njit(inline="always")
+def _patient(design, order, i, scratch):
+    first, last = design.panel_offset[i], design.panel_offset[i + 1]
+    nodes = slice(order * first, order * last)
+    size = order * (last - first)
+    return Patient(
+        design.hazard_panels[i],
+        last - first,
+        design.node_weight[nodes],
+        design.node_day[nodes],
+        design.node_log_day[nodes],
+        design.node_effect[nodes],
+        design.node_dexamethasone[nodes],
+        design.panel_half[first:last],
+        scratch[0, :size],
+        scratch[1, :size],
+        scratch[2, :size],
+    )
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
+def _kill_at_nodes(at, r, ec50, k, saturation):
+    """Fills exp(-R t), E and the kill rate at all nodes."""
+    for n in range(at.day.size):
+        at.left[n] = resistance(at.day[n], r)
+    for n in range(at.day.size):
+        at.drug[n] = drug_effect(at.effect[n], ec50, saturation)
+    for n in range(at.day.size):
+        at.kill[n] = kill_rate(at.left[n], at.drug[n], k, at.dexamethasone[n])
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
+def _panel_sums(weight, values, first, panels, into):
+    """Adds the panel integrals of one block's node `values` to `into` at the panels' ends."""
+    for a in range(weight.size // max(panels, 1)):
+        w = weight[a * panels : (a + 1) * panels]
+        v = values[a * panels : (a + 1) * panels]
+        target = into[first + 1 : first + 1 + panels]
+        for p in range(panels):
+            target[p] += w[p] * v[p]
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
+def _running_integral(at, order, values, into):
+    """Integral of node `values` from day 0 to every panel's end: `into` (panels + 1,), 0 first."""
+    split = order * at.used
+    into[: at.panels + 1] = 0.0
+    _panel_sums(at.weight[:split], values[:split], 0, at.used, into)
+    _panel_sums(at.weight[split:], values[split:], at.used, at.panels - at.used, into)
+    for p in range(at.panels):
+        into[p + 1] += into[p]
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
+def _integral_at_nodes(at, rule, running, integral):
+    """J at the nodes up to the event."""
+    for a in range(rule.weight.size):
+        row = integral[a * at.used : (a + 1) * at.used]
+        row[:] = 0.0
+        for b in range(rule.weight.size):
+            factor = rule.partial[a, b]
+            source = at.kill[b * at.used : (b + 1) * at.used]
+            for p in range(at.used):
+                row[p] += factor * source[p]
+        for p in range(at.used):
+            row[p] = running[p] + at.half[p] * row[p]
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
+def _sensitivity_to_kill(at, rule, by_integral, later, sensitivity):
+    """Adjoint of `_integral_at_nodes`: what the hazard at later nodes owes to the kill rate at each node, added."""
+    order = rule.weight.size
+    later[: at.used] = 0.0
+    for a in range(order):
+        row = by_integral[a * at.used : (a + 1) * at.used]
+        for p in range(at.used):
+            later[p] += row[p]
+    carried = 0.0
+    for p in range(at.used - 1, -1, -1):
+        own = later[p]
+        later[p] = carried
+        carried += own
+    for b in range(order):
+        row = sensitivity[b * at.used : (b + 1) * at.used]
+        for a in range(order):
+            factor = rule.partial[a, b]
+            source = by_integral[a * at.used : (a + 1) * at.used]
+            for p in range(at.used):
+                row[p] += at.half[p] * factor * source[p]
+        for p in range(at.used):
+            row[p] += at.half[p] * rule.weight[b] * later[p]
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
+def _hazard_at_nodes(at, shape, individual, integral, scale, beta_link, log_te, s, m, rate, fraction, hazard):
+    """Fills M, its relative slope, t h0 / s and the hazard (1/day) at the nodes up to the event."""
+    count = integral.size
+    for n in range(count):
+        m[n] = exp(log_mprotein(individual.log_m0, individual.kl, individual.kd, at.day[n], integral[n]))
+    for n in range(count):
+        rate[n] = relative_slope(individual.kl, individual.kd, at.kill[n])
+    for n in range(count):
+        fraction[n] = baseline_fraction(at.log_day[n] - log_te, s, shape.hazard_saturation)
+    for n in range(count):
+        log_m = log_mprotein(individual.log_m0, individual.kl, individual.kd, at.day[n], integral[n])
+        link = link_value(shape, log_m, m[n], rate[n])
+        hazard[n] = s * scale / at.day[n] * fraction[n] * exp(beta_link * link)
+
+
+class Individual(NamedTuple):
+    """One patient's parameters, on the natural scale but for log M0."""
+
+    log_m0: float
+    kl: float
+    kd: float
+    r: float
+    ec50: float
+
+
+@njit(inline="always")
+def _individual(phi):
+    return Individual(phi[0], math.exp(phi[1]), math.exp(phi[2]), math.exp(phi[3]), math.exp(phi[4]))
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
+def _cumulative_hazard(
+    at, shape, individual, rule, integral, beta_link, log_te, s, m, rate, fraction, hazard, later, out
+):
+    """Cumulative hazard at the event and its derivatives: returns the former, fills the row `out` (10,).
+
+    On entry `hazard` holds the hazard; it is overwritten by hazard x weight, `m` by dH/dJ-like and `rate` by
+    dH/d(rate)-like node values on the way, since both are spent by then.
+    """
+    count = integral.size
+    total = 0.0
+    total_link = 0.0
+    total_te = 0.0
+    total_s = 0.0
+    for n in range(count):
+        hazard[n] *= at.weight[n]
+    for n in range(count):
+        log_m = log_mprotein(individual.log_m0, individual.kl, individual.kd, at.day[n], integral[n])
+        total += hazard[n]
+        total_link += hazard[n] * link_value(shape, log_m, m[n], rate[n])
+    for n in range(count):
+        rest = hazard[n] * (1.0 - shape.hazard_saturation * fraction[n])
+        total_te += rest
+        total_s += rest * (at.log_day[n] - log_te)
+    for n in range(count):
+        here = beta_link * hazard[n]
+        by_log_m = here * link_by_log_m(shape, m[n], rate[n])
+        rate[n] = here * link_by_relative_slope(shape, m[n])
+        m[n] = by_log_m
+    total_m0 = 0.0
+    total_kl = 0.0
+    for n in range(count):
+        total_m0 += m[n]
+        total_kl += m[n] * at.day[n] + rate[n]
+    _sensitivity_to_kill(at, rule, m, later, rate)
+    sum_kd = 0.0
+    sum_r = 0.0
+    sum_ec50 = 0.0
+    sum_k = 0.0
+    for n in range(count):
+        sum_kd += rate[n] * at.kill[n]
+        sum_r += rate[n] * at.kill[n] * at.day[n]
+    for n in range(count):
+        sum_ec50 += rate[n] * effect_by_log_ec50(at.left[n], at.drug[n], shape.effect_saturation)
+        sum_k += rate[n] * at.left[n] * at.dexamethasone[n]
+    out[0] = total_m0
+    out[1] = individual.kl * total_kl
+    out[2] = -individual.kd * sum_kd
+    out[3] = individual.kd * individual.r * sum_r
+    out[4] = -individual.kd * sum_ec50
+    out[5] = -individual.kd * sum_k
+    out[6] = total
+    out[7] = total_link
+    out[8] = -s * math.exp(-log_te) * total_te
+    out[9] = total / s + total_s
+    return total
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
+def _log_hazard_at_event(
+    design, i, shape, individual, running, used, k, hazard_lp, beta_link, log_te, s, out
+):
+    """Log hazard at the event day and its derivatives: returns the former, fills the row `out` (10,)."""
+    day = design.event_day[i]
+    left = resistance(day, individual.r)
+    drug = drug_effect(design.event_effect[i], individual.ec50, shape.effect_saturation)
+    dexamethasone = design.event_dexamethasone[i]
+    kill = kill_rate(left, drug, k, dexamethasone)
+    rate = relative_slope(individual.kl, individual.kd, kill)
+    log_m = log_mprotein(individual.log_m0, individual.kl, individual.kd, day, running[0, used])
+    m = math.exp(log_m)
+    link = link_value(shape, log_m, m, rate)
+    log_ratio = math.log(day) - log_te
+    fraction = baseline_fraction(log_ratio, s, shape.hazard_saturation)
+    rest = 1.0 - shape.hazard_saturation * fraction
+    by_log_m = beta_link * link_by_log_m(shape, m, rate)
+    by_rate = beta_link * link_by_relative_slope(shape, m)
+    by_ec50 = effect_by_log_ec50(left, drug, shape.effect_saturation)
+    out[0] = by_log_m
+    out[1] = individual.kl * (by_log_m * day + by_rate)
+    out[2] = -individual.kd * (by_log_m * running[0, used] + by_rate * kill)
+    out[3] = individual.kd * individual.r * (by_log_m * running[1, used] + by_rate * kill * day)
+    out[4] = -individual.kd * (by_log_m * running[2, used] + by_rate * by_ec50)
+    out[5] = -individual.kd * (by_log_m * running[3, used] + by_rate * left * dexamethasone)
+    out[6] = 1.0
+    out[7] = link
+    out[8] = -s * math.exp(-log_te) * rest
+    out[9] = 1.0 / s + rest * log_ratio
+    # log of the Weibull or log-logistic hazard without forming it: it may underflow.
+    return math.log(s) - math.log(day) + math.log(fraction) + hazard_lp + beta_link * link
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
+def _derivative_integrals(at, order, k, saturation, values, running):
+    """Rows 1 to 3 of `running`: integrals of the kill rate's derivatives by log R (over -R), log EC50 and k."""
+    for n in range(values.size):
+        values[n] = at.kill[n] * at.day[n]
+    _running_integral(at, order, values, running[1])
+    for n in range(values.size):
+        values[n] = effect_by_log_ec50(at.left[n], at.drug[n], saturation)
+    _running_integral(at, order, values, running[2])
+    for n in range(values.size):
+        values[n] = at.left[n] * at.dexamethasone[n]
+    _running_integral(at, order, values, running[3])
+
+
+@njit(nogil=True, cache=True, fastmath=FASTMATH, error_model="numpy")
+def trajectory(
+    design: Design,
+    rule: Rule,
+    shape: Shape,
+    phi: np.ndarray,
+    k: float,
+    hazard_lp: np.ndarray,
+    beta_link: float,
+    te: float,
+    s: float,
+    log_m: np.ndarray,
+    cumulative_hazard: np.ndarray,
+    log_hazard: np.ndarray,
+    by_marker: np.ndarray,
+    by_cumulative: np.ndarray,
+    by_log_hazard: np.ndarray,
+) -> None:
+    """Fill the outputs at individual parameters `phi` (n_patients, 5), logs in the order of `INDIVIDUAL`.
+
+    `hazard_lp` (n_patients,) is w'beta_w; k in L/umol, Te in days, s and beta_link as in the hazard. Outputs:
+    `log_m` (n_measurements,) of g/L; `cumulative_hazard` and `log_hazard` (n_patients,) at the event day, the latter of
+    1/day; `by_marker` (n_measurements, 6), `by_cumulative` and `by_log_hazard` (n_patients, 10) their derivatives in the
+    order of `MARKER_PARTIALS` and `EVENT_PARTIALS`. At a dose given on the very event day the hazard is the one before it.
+    """
+    order = rule.weight.size
+    widest = _widest(design)
+    scratch = np.empty((8, order * widest))
+    running = np.empty((4, widest + 1))
+    later = np.empty(widest)
+    log_te = math.log(te)
+    for i in range(phi.shape[0]):
+        individual = _individual(phi[i])
+        at = _patient(design, order, i, scratch)
+        count = order * at.used
+        _kill_at_nodes(at, individual.r, individual.ec50, k, shape.effect_saturation)
+        _running_integral(at, order, at.kill, running[0])
+        _derivative_integrals(
+            at, order, k, shape.effect_saturation, scratch[3, : at.day.size], running
+        )
+        for j in range(design.measurement_offset[i], design.measurement_offset[i + 1]):
+            day = design.measurement_day[j]
+            p = design.measurement_panel[j]
+            log_m[j] = log_mprotein(individual.log_m0, individual.kl, individual.kd, day, running[0, p])
+            by_marker[j, 0] = 1.0
+            by_marker[j, 1] = individual.kl * day
+            by_marker[j, 2] = -individual.kd * running[0, p]
+            by_marker[j, 3] = individual.kd * individual.r * running[1, p]
+            by_marker[j, 4] = -individual.kd * running[2, p]
+            by_marker[j, 5] = -individual.kd * running[3, p]
+        integral, m, rate = scratch[3, :count], scratch[4, :count], scratch[5, :count]
+        fraction, hazard = scratch[6, :count], scratch[7, :count]
+        scale = math.exp(hazard_lp[i])
+        _integral_at_nodes(at, rule, running[0], integral)
+        _hazard_at_nodes(
+            at, shape, individual, integral, scale, beta_link, log_te, s, m, rate, fraction, hazard
+        )
+        cumulative_hazard[i] = _cumulative_hazard(
+            at,
+            shape,
+            individual,
+            rule,
+            integral,
+            beta_link,
+            log_te,
+            s,
+            m,
+            rate,
+            fraction,
+            hazard,
+            later,
+            by_cumulative[i],
+        )
+        log_hazard[i] = _log_hazard_at_event(
+            design,
+            i,
+            shape,
+            individual,
+            running,
+            at.used,
+            k,
+            hazard_lp[i],
+            beta_link,
+            log_te,
+            s,
+            by_log_hazard[i],
+        )
+
+
+@njit(nogil=True, cache=True)
+def pull_back(
+    design: Design,
+    to_log_m: np.ndarray,
+    to_cumulative: np.ndarray,
+    to_log_hazard: np.ndarray,
+    by_marker: np.ndarray,
+    by_cumulative: np.ndarray,
+    by_log_hazard: np.ndarray,
+    to_individual: np.ndarray,
+    to_shared: np.ndarray,
+) -> None:
+    """Chain rule: from derivatives by the outputs of `trajectory` to those by its inputs.
+
+    `to_individual` (n_patients, 6): the five log parameters and hazard_lp; `to_shared` (4,): k, beta_link, Te, s.
+    """
+    to_shared[:] = 0.0
+    for i in range(to_cumulative.size):
+        at_cumulative = to_cumulative[i]
+        at_log_hazard = to_log_hazard[i]
+        for c in range(5):
+            to_individual[i, c] = (
+                at_cumulative * by_cumulative[i, c] + at_log_hazard * by_log_hazard[i, c]
+            )
+        to_individual[i, 5] = at_cumulative * by_cumulative[i, 6] + at_log_hazard * by_log_hazard[i, 6]
+        to_shared[0] += at_cumulative * by_cumulative[i, 5] + at_log_hazard * by_log_hazard[i, 5]
+        for c in range(3):
+            to_shared[c + 1] += (
+                at_cumulative * by_cumulative[i, 7 + c] + at_log_hazard * by_log_hazard[i, 7 + c]
+            )
+        for j in range(design.measurement_offset[i], design.measurement_offset[i + 1]):
+            for c in range(5):
+                to_individual[i, c] += to_log_m[j] * by_marker[j, c]
+            to_shared[0] += to_log_m[j] * by_marker[j, 5]
+
+
+@njit(nogil=True, cache=True, fastmath=FASTMATH, error_model="numpy")
+def path(
+    design: Design,
+    rule: Rule,
+    shape: Shape,
+    phi: np.ndarray,
+    k: float,
+    hazard_lp: np.ndarray,
+    beta_link: float,
+    te: float,
+    s: float,
+    integral_end: np.ndarray,
+    hazard_end: np.ndarray,
+    node_hazard: np.ndarray,
+) -> None:
+    """The whole curve without derivatives: J and the cumulative hazard at every panel's end, and the hazard at every node.
+
+    `integral_end`, `hazard_end` (n_panels,), `node_hazard` (order * n_panels,) in 1/day; panels after a patient's event
+    have hazard 0 and repeat the last cumulative hazard.
+    """
+    order = rule.weight.size
+    widest = _widest(design)
+    scratch = np.empty((7, order * widest))
+    running = np.empty((2, widest + 1))
+    log_te = math.log(te)
+    for i in range(phi.shape[0]):
+        individual = _individual(phi[i])
+        at = _patient(design, order, i, scratch)
+        count = order * at.used
+        _kill_at_nodes(at, individual.r, individual.ec50, k, shape.effect_saturation)
+        _running_integral(at, order, at.kill, running[0])
+        integral, m, rate, fraction = (
+            scratch[3, :count],
+            scratch[4, :count],
+            scratch[5, :count],
+            scratch[6, :count],
+        )
+        first = design.panel_offset[i]
+        hazard = node_hazard[order * first : order * (first + at.panels)]
+        _integral_at_nodes(at, rule, running[0], integral)
+        _hazard_at_nodes(
+            at,
+            shape,
+            individual,
+            integral,
+            math.exp(hazard_lp[i]),
+            beta_link,
+            log_te,
+            s,
+            m,
+            rate,
+            fraction,
+            hazard[:count],
+        )
+        hazard[count:] = 0.0
+        _running_integral(at, order, hazard, running[1])
+        integral_end[first : first + at.panels] = running[0, 1 : at.panels + 1]
+        hazard_end[first : first + at.panels] = running[1, 1 : at.panels + 1]
