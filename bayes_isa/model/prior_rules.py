@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from bayes_isa.model.prior import Fault, Prior, distribution_faults, nearest
+from bayes_isa.model.families import Fault, distribution_faults, nearest
+from bayes_isa.model.prior import Prior
 
 
 @dataclass(frozen=True, slots=True)

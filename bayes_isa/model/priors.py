@@ -19,7 +19,8 @@ from typing import Any
 import pandas as pd
 
 from bayes_isa.errors import PriorError, Problem
-from bayes_isa.model.prior import Prior, nearest, vector_prior
+from bayes_isa.model.families import nearest
+from bayes_isa.model.prior import Prior, vector_prior
 from bayes_isa.model.prior_rules import DEFAULT, LINKS, PARAMETERS, TARGETS, document_faults
 from bayes_isa.model.toml_lines import key_lines, line_of, syntax_error
 

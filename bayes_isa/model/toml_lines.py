@@ -47,7 +47,7 @@ def key_lines(text: str) -> dict[Path, int]:
 
 
 def line_of(lines: Mapping[Path, int], path: Path) -> int | None:
-    """Line of the key `path`, else of its first member, else of the table around it; None if none is there."""
+    """Line of the key `path`, else of its first member, else of the table around it; None without any."""
     members = [line for key, line in lines.items() if key[: len(path)] == path]
     if members:
         return lines.get(path, min(members))

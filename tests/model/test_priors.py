@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayes_isa.errors import PriorError
-from bayes_isa.model.prior import FAMILIES
+from bayes_isa.model.families import FAMILIES
 from bayes_isa.model.prior_rules import LINKS, PARAMETERS
 from bayes_isa.model.priors import Prior, PriorSet, available_priors, load_priors, vector_prior
 

@@ -1,0 +1,209 @@
+"""The families of distributions a prior may have: how each is written, checked, and handed to PyMC and SciPy.
+
+Each family is one entry of `FAMILIES`; to allow another distribution, add an entry.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from numbers import Real
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a prior: the key to mend, what was found, what was expected."""
+
+    key: tuple[str, ...]
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How one distribution is written, checked, handed to PyMC and to SciPy.
+
+    forms      the accepted sets of kwargs, the preferred one first
+    optional   kwargs that may be left out
+    positive   kwargs that must be > 0
+    canonical  kwargs as written -> kwargs as PyMC takes them
+    frozen     kwargs as PyMC takes them -> frozen SciPy distribution
+    conflict   what is wrong with kwargs that are fine one by one ("" if nothing)
+    """
+
+    forms: tuple[tuple[str, ...], ...]
+    frozen: Callable[[Mapping[str, float]], Any]
+    positive: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    canonical: Callable[[Mapping[str, float]], dict[str, float]] = dict
+    conflict: Callable[[Mapping[str, float]], str] = lambda kwargs: ""
+
+    def names(self) -> tuple[str, ...]:
+        """Every keyword the family knows."""
+        return tuple(dict.fromkeys([name for form in self.forms for name in form] + list(self.optional)))
+
+    def expected(self) -> str:
+        """The accepted keywords in words."""
+        forms = " or ".join("{" + ", ".join(form) + "}" for form in self.forms)
+        return forms + (f", optionally {', '.join(self.optional)}" if self.optional else "")
+
+
+def _lognormal(kwargs: Mapping[str, float]) -> dict[str, float]:
+    mu = math.log(kwargs["median"]) if "median" in kwargs else kwargs["mu"]
+    return {"mu": mu, "sigma": kwargs["sigma"]}
+
+
+def _gamma(kwargs: Mapping[str, float]) -> dict[str, float]:
+    if "alpha" in kwargs:
+        return dict(kwargs)
+    variance = kwargs["sigma"] ** 2
+    return {"alpha": kwargs["mu"] ** 2 / variance, "beta": kwargs["mu"] / variance}
+
+
+def _beta(kwargs: Mapping[str, float]) -> dict[str, float]:
+    if "alpha" in kwargs:
+        return dict(kwargs)
+    mu, concentration = kwargs["mu"], kwargs["mu"] * (1 - kwargs["mu"]) / kwargs["sigma"] ** 2 - 1
+    return {"alpha": mu * concentration, "beta": (1 - mu) * concentration}
+
+
+def _beta_conflict(kwargs: Mapping[str, float]) -> str:
+    if "alpha" in kwargs:
+        return ""
+    if kwargs["mu"] >= 1:
+        return f"mu = {kwargs['mu']:g} is not below 1"
+    if kwargs["sigma"] ** 2 >= kwargs["mu"] * (1 - kwargs["mu"]):
+        return f"sigma = {kwargs['sigma']:g} is not below sqrt(mu (1 - mu))"
+    return ""
+
+
+def _bounds_conflict(kwargs: Mapping[str, float]) -> str:
+    if kwargs.get("lower", -math.inf) < kwargs.get("upper", math.inf):
+        return ""
+    return f"lower = {kwargs['lower']:g} is not below upper = {kwargs['upper']:g}"
+
+
+def _truncated_normal(kwargs: Mapping[str, float]) -> Any:
+    mu, sigma = kwargs["mu"], kwargs["sigma"]
+    lower, upper = kwargs.get("lower", -math.inf), kwargs.get("upper", math.inf)
+    return stats.truncnorm((lower - mu) / sigma, (upper - mu) / sigma, loc=mu, scale=sigma)
+
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "LogNormal": Family(
+            forms=(("median", "sigma"), ("mu", "sigma")),
+            positive=("median", "sigma"),
+            canonical=_lognormal,
+            frozen=lambda p: stats.lognorm(p["sigma"], scale=math.exp(p["mu"])),
+        ),
+        "Normal": Family(
+            forms=(("mu", "sigma"),), positive=("sigma",), frozen=lambda p: stats.norm(p["mu"], p["sigma"])
+        ),
+        "HalfNormal": Family(
+            forms=(("sigma",),), positive=("sigma",), frozen=lambda p: stats.halfnorm(scale=p["sigma"])
+        ),
+        "Gamma": Family(
+            forms=(("alpha", "beta"), ("mu", "sigma")),
+            positive=("alpha", "beta", "mu", "sigma"),
+            canonical=_gamma,
+            frozen=lambda p: stats.gamma(p["alpha"], scale=1 / p["beta"]),
+        ),
+        "Beta": Family(
+            forms=(("alpha", "beta"), ("mu", "sigma")),
+            positive=("alpha", "beta", "mu", "sigma"),
+            canonical=_beta,
+            conflict=_beta_conflict,
+            frozen=lambda p: stats.beta(p["alpha"], p["beta"]),
+        ),
+        "Uniform": Family(
+            forms=(("lower", "upper"),),
+            conflict=_bounds_conflict,
+            frozen=lambda p: stats.uniform(p["lower"], p["upper"] - p["lower"]),
+        ),
+        "TruncatedNormal": Family(
+            forms=(("mu", "sigma"),),
+            positive=("sigma",),
+            optional=("lower", "upper"),
+            conflict=_bounds_conflict,
+            frozen=_truncated_normal,
+        ),
+        "StudentT": Family(
+            forms=(("nu", "mu", "sigma"),),
+            positive=("nu", "sigma"),
+            frozen=lambda p: stats.t(p["nu"], p["mu"], p["sigma"]),
+        ),
+        "Exponential": Family(
+            forms=(("lam",), ("scale",)),
+            positive=("lam", "scale"),
+            canonical=lambda p: {"lam": p["lam"] if "lam" in p else 1 / p["scale"]},
+            frozen=lambda p: stats.expon(scale=1 / p["lam"]),
+        ),
+    }
+)
+
+
+def nearest(word: object, choices: Iterable[str]) -> str:
+    """'Did you mean ...?' when a choice looks like `word`, else the choices."""
+    names = list(choices)
+    lowered = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(str(word).lower(), list(lowered), n=2, cutoff=0.6)
+    if close:
+        return "Did you mean " + " or ".join(lowered[match] for match in close) + "?"
+    return "Choose from " + ", ".join(names)
+
+
+def distribution_faults(dist: object, kwargs: object) -> list[Fault]:
+    """Everything wrong with a distribution as written; empty if it can be used."""
+    if not isinstance(dist, str) or dist not in FAMILIES:
+        return [Fault(("dist",), f"unknown distribution {dist!r}", nearest(dist, FAMILIES))]
+    family = FAMILIES[dist]
+    if not isinstance(kwargs, Mapping):
+        return [
+            Fault(("kwargs",), f"kwargs of {dist} are {kwargs!r}", f"Give {family.expected()} with numbers")
+        ]
+    faults = [
+        Fault(("kwargs", str(name)), f"{dist} takes no {name!r}", f"It takes {family.expected()}")
+        for name in kwargs
+        if name not in family.names()
+    ]
+    given = {name for name in kwargs if name in family.names() and name not in family.optional}
+    if not faults and not any(given == set(form) for form in family.forms):
+        found = ", ".join(sorted(given)) or "nothing"
+        faults.append(Fault(("kwargs",), f"{dist} has {found}", f"It takes {family.expected()}"))
+    faults += [fault for name in kwargs for fault in _value_faults(dist, family, str(name), kwargs[name])]
+    if not faults and (conflict := family.conflict(kwargs)):
+        faults.append(Fault(("kwargs",), f"{dist}: {conflict}", "Change one of them"))
+    if not faults and not _computable(family, kwargs):
+        faults.append(Fault(("kwargs",), f"{dist} is out of a computer's range", "Use less extreme numbers"))
+    return faults
+
+
+def _computable(family: Family, kwargs: Mapping[str, float]) -> bool:
+    """Whether the bulk of the distribution is finite and has a width in floating point."""
+    try:
+        with np.errstate(all="ignore"):
+            low, high = family.frozen(family.canonical(kwargs)).ppf([0.05, 0.95])
+    except (OverflowError, ZeroDivisionError):
+        return False
+    return bool(np.isfinite(low) and np.isfinite(high) and low < high)
+
+
+def _value_faults(dist: str, family: Family, name: str, value: object) -> list[Fault]:
+    key = ("kwargs", name)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return [Fault(key, f"{name} of {dist} is {value!r}, not a number", "Write a number without quotes")]
+    if not math.isfinite(value):
+        unbounded = name in family.optional and not math.isnan(value)
+        remedy = f"Leave {name} out for no bound" if unbounded else "Write a finite number"
+        return [Fault(key, f"{name} of {dist} is {float(value)}", remedy)]
+    if name in family.positive and value <= 0:
+        return [Fault(key, f"{name} of {dist} is {float(value):g}", "It must be greater than 0")]
+    return []
