@@ -2,9 +2,9 @@
 
 Published for each study (CPT:PSP 2023, baseline table): medians and ranges of age, weight, eGFR,
 beta-2-microglobulin (B2M) and albumin; shares of sex, race, IgG, plasmacytoma, cytogenetics and ISS stage.
-Computed from other patients, newly diagnosed (n = 565): correlations of B2M, haemoglobin, creatinine, albumin,
-LDH and age, and SDs of logs. Assumed, because nothing was printed: `ASSUMED`, `LENALIDOMIDE_REFRACTORY`, and the
-SDs of age and weight (the range over the 5.38 or 4.11 SDs that 170 or 31 normal draws span on average).
+Computed from other patients, newly diagnosed (n = 565): correlations of B2M, haemoglobin, creatinine,
+albumin, LDH and age, and SDs of logs. Assumed, as nothing was printed: `ASSUMED`, `LENALIDOMIDE_REFRACTORY`, and
+the SDs of age and weight (the range over the 5.38 or 4.11 SDs that 170 or 31 normal draws span on average).
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def study_arms() -> pd.DataFrame:
 
 
 def assign_arms(population: pd.DataFrame, *, seed: int | np.random.Generator) -> pd.DataFrame:
-    """A copy of `population` with `study`, `arm` and `dexamethasone`, patients spread at random over the arms.
+    """A copy of `population` with `study`, `arm` and `dexamethasone`, patients spread at random over arms.
 
     Each study's patients go to its arms in proportion to the published numbers (largest remainder): exactly
     those numbers for 170 non-Japanese and 31 Japanese patients. Raises DataError without a `japanese_study`

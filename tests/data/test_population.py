@@ -1,7 +1,7 @@
 """Virtual patients against the published baseline table.
 
-Every draw has a fixed seed. Tolerances are multiples of a standard error: had the seed been random, each check
-at 4 SE would fail once in 16 000 runs of a correct sampler; the 40 or so of them, at most once in 400.
+Every draw has a fixed seed. Tolerances are multiples of a standard error: had the seed been random, each
+check at 4 SE would fail once in 16 000 runs of a correct sampler; the 40 or so of them, at most once in 400.
 """
 
 from __future__ import annotations
