@@ -3,7 +3,7 @@
 Published for each study (CPT:PSP 2023, baseline table): medians and ranges of age, weight, eGFR,
 beta-2-microglobulin (B2M) and albumin; shares of sex, race, IgG, plasmacytoma, cytogenetics and ISS stage.
 Computed from other patients, newly diagnosed (n = 565): correlations of B2M, haemoglobin, creatinine,
-albumin, LDH and age, and SDs of logs. Assumed, as nothing was printed: `ASSUMED`, `LENALIDOMIDE_REFRACTORY`, and
+albumin, LDH and age, and SDs of logs. Assumed, as nothing was printed: `ASSUMED`, `LENALIDOMIDE_REFRACTORY`,
 the SDs of age and weight (the range over the 5.38 or 4.11 SDs that 170 or 31 normal draws span on average).
 """
 
