@@ -36,13 +36,3 @@ def gauss_legendre(order: int) -> Rule:
     partial = legendre.legval(node, integrals).T
     return Rule(node, weight, np.ascontiguousarray(partial))
 
-
-def interpolated_integral(rule: Rule, values: np.ndarray, fraction: np.ndarray) -> np.ndarray:
-    """Integral of the interpolant through `values` (..., order) from -1 to 2*fraction-1, in units of half-widths."""
-    degree = np.arange(rule.order)
-    coefficients = (
-        (degree + 0.5)[:, None] * legendre.legvander(rule.node, rule.order - 1).T * rule.weight
-    ) @ values[..., None]
-    integrals = legendre.legint(coefficients[..., 0], lbnd=-1, axis=-1)
-    basis = legendre.legvander(2.0 * np.asarray(fraction) - 1.0, rule.order)
-    return np.sum(basis * integrals, axis=-1)

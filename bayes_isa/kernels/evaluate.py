@@ -1,0 +1,205 @@
+"""The kernel's verbs with their buffers allocated: trajectory terms, whole curves, and event times by inversion."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from bayes_isa.kernels.hazard import Shape
+from bayes_isa.kernels.panels import Panels
+from bayes_isa.kernels.quadrature import Rule
+from bayes_isa.kernels.residual import measurement_term
+from bayes_isa.kernels.trajectory import EVENT_PARTIALS, MARKER_PARTIALS, Design, path, trajectory
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One parameter set: `phi` (n_patients, 5) logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L); k in L/umol; Te in days."""
+
+    phi: np.ndarray
+    k: float
+    hazard_lp: np.ndarray  # (n_patients,) covariate part of the log hazard
+    beta_link: float
+    te: float
+    s: float
+
+    def as_arguments(self) -> tuple[np.ndarray, float, np.ndarray, float, float, float]:
+        """In the order of the kernel's signature, in the types it was compiled for."""
+        return (
+            np.ascontiguousarray(self.phi, dtype=float),
+            float(self.k),
+            np.ascontiguousarray(self.hazard_lp, dtype=float),
+            float(self.beta_link),
+            float(self.te),
+            float(self.s),
+        )
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Outputs of the fused kernel and their derivatives; see `trajectory`."""
+
+    log_m: np.ndarray
+    cumulative_hazard: np.ndarray
+    log_hazard: np.ndarray
+    by_marker: np.ndarray
+    by_cumulative: np.ndarray
+    by_log_hazard: np.ndarray
+
+
+@dataclass(frozen=True)
+class Curves:
+    """J and cumulative hazard at panel ends, hazard (1/day) at nodes; see `path`."""
+
+    integral_end: np.ndarray
+    hazard_end: np.ndarray
+    node_hazard: np.ndarray
+
+
+def empty_terms(n_measurements: int, n_patients: int) -> Terms:
+    """Buffers for `trajectory`."""
+    return Terms(
+        np.empty(n_measurements),
+        np.empty(n_patients),
+        np.empty(n_patients),
+        np.empty((n_measurements, len(MARKER_PARTIALS))),
+        np.empty((n_patients, len(EVENT_PARTIALS))),
+        np.empty((n_patients, len(EVENT_PARTIALS))),
+    )
+
+
+def evaluate_terms(panels: Panels, shape: Shape, parameters: Parameters) -> Terms:
+    """log M at measurements, cumulative and log hazard at the event, with derivatives."""
+    design = panels.design
+    terms = empty_terms(design.measurement_day.size, design.event_day.size)
+    trajectory(
+        design,
+        panels.rule,
+        shape,
+        *parameters.as_arguments(),
+        terms.log_m,
+        terms.cumulative_hazard,
+        terms.log_hazard,
+        terms.by_marker,
+        terms.by_cumulative,
+        terms.by_log_hazard,
+    )
+    return terms
+
+
+def evaluate_curves(panels: Panels, shape: Shape, parameters: Parameters) -> Curves:
+    """The whole curve of every patient at panel ends and nodes."""
+    design = panels.design
+    n_panels = design.panel_half.size
+    curves = Curves(np.empty(n_panels), np.empty(n_panels), np.empty(design.node_day.size))
+    path(
+        design,
+        panels.rule,
+        shape,
+        *parameters.as_arguments(),
+        curves.integral_end,
+        curves.hazard_end,
+        curves.node_hazard,
+    )
+    return curves
+
+
+def log_m_at_measurements(panels: Panels, curves: Curves, parameters: Parameters) -> np.ndarray:
+    """log M (g/L) at the design's measurement days, from whole curves."""
+    design = panels.design
+    patient = np.repeat(np.arange(design.event_day.size), np.diff(design.measurement_offset))
+    before = design.measurement_panel == 0
+    at = np.where(before, 0, design.panel_offset[patient] + design.measurement_panel - 1)
+    integral = np.where(before, 0.0, curves.integral_end[at])
+    log_m0, kl, kd = parameters.phi[:, 0], np.exp(parameters.phi[:, 1]), np.exp(parameters.phi[:, 2])
+    return log_m0[patient] + kl[patient] * design.measurement_day - kd[patient] * integral
+
+
+@njit(nogil=True, cache=True)
+def measurement_terms(
+    log_m: np.ndarray,
+    value: np.ndarray,
+    below: np.ndarray,
+    sigma_add: float,
+    sigma_prop: float,
+    term: np.ndarray,
+    partial: np.ndarray,
+) -> None:
+    """`measurement_term` for each row; `partial` (n_measurements, 3): by log M, sigma_add, sigma_prop."""
+    for j in range(log_m.size):
+        term[j], partial[j, 0], partial[j, 1], partial[j, 2] = measurement_term(
+            log_m[j], value[j], below[j], sigma_add, sigma_prop
+        )
+
+
+def event_times(panels: Panels, curves: Curves, target: np.ndarray) -> np.ndarray:
+    """Day at which each patient's cumulative hazard reaches `target` (n_patients,), inf where it does not before the end.
+
+    With target = -log(U), U uniform, these are draws of progression-free survival.
+    """
+    out = np.empty(target.size)
+    _invert(panels.design, panels.rule, panels.panel_end, curves.hazard_end, curves.node_hazard, target, out)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _invert(
+    design: Design,
+    rule: Rule,
+    panel_end: np.ndarray,
+    hazard_end: np.ndarray,
+    node_hazard: np.ndarray,
+    target: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    order = rule.weight.size
+    coefficient = np.empty(order)
+    for i in range(target.size):
+        first = design.panel_offset[i]
+        used = design.hazard_panels[i]
+        p = np.searchsorted(hazard_end[first : first + used], target[i])
+        if p == used or not target[i] >= 0.0:
+            out[i] = math.inf if target[i] >= 0.0 else math.nan
+            continue
+        before = hazard_end[first + p - 1] if p > 0 else 0.0
+        half = design.panel_half[first + p]
+        _legendre_coefficients(rule, node_hazard, order * first + p, used, coefficient)
+        wanted = (target[i] - before) / half
+        low, high = -1.0, 1.0
+        # Bisection to full precision of a double: the interpolated hazard may touch 0 where Newton would fail.
+        for _ in range(53):
+            middle = 0.5 * (low + high)
+            if _legendre_integral(coefficient, middle) < wanted:
+                low = middle
+            else:
+                high = middle
+        out[i] = panel_end[first + p] + half * (0.5 * (low + high) - 1.0)
+
+
+@njit
+def _legendre_coefficients(rule, values, start, stride, coefficient):
+    """Legendre expansion of the polynomial through values[start + a * stride] at the rule's nodes."""
+    order = rule.weight.size
+    coefficient[:] = 0.0
+    for a in range(order):
+        x = rule.node[a]
+        scaled = rule.weight[a] * values[start + a * stride]
+        previous, current = 0.0, 1.0
+        for n in range(order):
+            coefficient[n] += (n + 0.5) * scaled * current
+            previous, current = current, ((2 * n + 1) * x * current - n * previous) / (n + 1)
+
+
+@njit
+def _legendre_integral(coefficient, x):
+    """Integral of a Legendre expansion from -1 to x: that of P_n is (P_(n+1) - P_(n-1)) / (2n + 1)."""
+    total = coefficient[0] * (x + 1.0)
+    previous, current = 1.0, x
+    for n in range(1, coefficient.size):
+        following = ((2 * n + 1) * x * current - n * previous) / (n + 1)
+        total += coefficient[n] * (following - previous) / (2 * n + 1)
+        previous, current = current, following
+    return total

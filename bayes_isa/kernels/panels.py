@@ -1,0 +1,313 @@
+"""Quadrature panels that adapt to each patient's exposure.
+
+A patient's time line is cut at every dose, end of infusion, measurement and at the event; each panel is then bisected
+until halving it once more would change neither the patient's M-protein terms nor the cumulative hazard by more than the
+tolerance, at each of a spread of plausible parameter sets. Exposure is known before the parameters are, so this is
+done once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayes_isa.errors import ModelError
+from bayes_isa.kernels.hazard import Shape
+from bayes_isa.kernels.quadrature import Rule, gauss_legendre
+from bayes_isa.kernels.trajectory import Design, path
+
+# exposure(patient, day) -> (effect, dexamethasone), each like `day`; left limits at jumps.
+ExposureAt = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+# Five nodes a panel: fewest nodes for 1e-3 in a patient's log-likelihood of orders 3 to 8, measured on the built-in
+# trial by tests/benchmarks/bench_quadrature.py.
+ORDER = 5
+# Cuts closer than a tenth of a second are one cut: dose and visit times carry rounding of that size.
+_SAME_TIME = 1e-6
+# A panel this short (10 s) that still has not converged means exposure that is not a function of bounded variation.
+_SHORTEST = 1e-4
+_MOST_ROUNDS = 40
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What fixes a patient's cuts: CSR lists of exposure breakpoints and measurements, and the event. Days, all >= 0 but measurements."""
+
+    break_offset: np.ndarray  # (n_patients + 1,)
+    break_day: np.ndarray
+    measurement_offset: np.ndarray  # (n_patients + 1,)
+    measurement_day: np.ndarray  # sorted within a patient; before the first dose is allowed
+    event_day: np.ndarray  # (n_patients,), > 0
+
+    @property
+    def n_patients(self) -> int:
+        return self.event_day.size
+
+
+@dataclass(frozen=True)
+class ReferenceParameters:
+    """Parameter sets at which panels are made accurate; first axis: set.
+
+    `phi` (n_sets, n_patients, 5), the rest (n_sets,). `hazard_lp` is 0 throughout: it only scales the hazard.
+    """
+
+    phi: np.ndarray
+    k: np.ndarray
+    beta_link: np.ndarray
+    te: np.ndarray
+    s: np.ndarray
+
+
+@dataclass(frozen=True)
+class Panels:
+    """The kernel's `Design` with its quadrature rule, the panels' ends (days) and the estimated error per patient."""
+
+    design: Design
+    rule: Rule
+    panel_end: np.ndarray  # (n_panels,)
+    error: np.ndarray  # (n_patients,) estimated error of a patient's log-likelihood, worst over the reference sets
+    tolerance: float
+
+    @property
+    def n_nodes(self) -> int:
+        return self.design.node_day.size
+
+
+@dataclass(frozen=True)
+class _Cuts:
+    """Panel starts and ends, patients one after another."""
+
+    patient: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+    def bisected(self, which: np.ndarray) -> _Cuts:
+        middle = 0.5 * (self.start + self.end)
+        repeat = np.where(which, 2, 1)
+        patient = np.repeat(self.patient, repeat)
+        start = np.repeat(self.start, repeat)
+        end = np.repeat(self.end, repeat)
+        left = np.cumsum(repeat) - repeat
+        end[left[which]] = middle[which]
+        start[left[which] + 1] = middle[which]
+        return _Cuts(patient, start, end)
+
+    def of(self, chosen: np.ndarray) -> _Cuts:
+        return _Cuts(self.patient[chosen], self.start[chosen], self.end[chosen])
+
+
+def build_panels(
+    timeline: Timeline,
+    exposure: ExposureAt,
+    shape: Shape,
+    reference: ReferenceParameters,
+    *,
+    tolerance: float = 1e-3,
+    marker_weight: np.ndarray | float = 30.0,
+    order: int | None = None,
+) -> Panels:
+    """Panels whose error in any patient's log-likelihood stays below `tolerance` at the reference parameters.
+
+    `marker_weight`, scalar or (n_patients,): how much an error of 1 in log M at a measurement changes the log-likelihood
+    (measurements add up). Raises ModelError when a panel does not converge, naming the patient's position and day.
+    """
+    rule = gauss_legendre(ORDER if order is None else order)
+    weight = np.broadcast_to(np.asarray(marker_weight, dtype=float), timeline.event_day.shape)
+    cuts = _first_cuts(timeline)
+    error = np.zeros(timeline.n_patients)
+    active = np.ones(timeline.n_patients, dtype=bool)
+    for _ in range(_MOST_ROUNDS):
+        working = active[cuts.patient]
+        per_panel = _panel_errors(cuts.of(working), timeline, exposure, shape, reference, rule, weight)
+        patient = cuts.patient[working]
+        error[active] = np.bincount(patient, weights=per_panel, minlength=timeline.n_patients)[active]
+        n_panels = np.bincount(patient, minlength=timeline.n_patients)
+        # A share of the tolerance for each panel, but only in patients whose panels together exceed it.
+        split = (per_panel > 0.5 * tolerance / n_panels[patient]) & (error[patient] > tolerance)
+        if not split.any():
+            break
+        which = np.zeros(cuts.patient.size, dtype=bool)
+        which[np.flatnonzero(working)[split]] = True
+        _refuse_endless(cuts, which)
+        cuts = cuts.bisected(which)
+        active = error > tolerance
+    else:
+        raise ModelError(f"the quadrature panels did not converge in {_MOST_ROUNDS} rounds of bisection")
+    design = _assemble(cuts, timeline, exposure, rule)
+    return Panels(design, rule, cuts.end, error, tolerance)
+
+
+def _refuse_endless(cuts: _Cuts, which: np.ndarray) -> None:
+    short = which & (cuts.end - cuts.start < _SHORTEST)
+    if short.any():
+        worst = int(np.flatnonzero(short)[0])
+        raise ModelError(
+            f"the quadrature does not converge for patient number {cuts.patient[worst]} near day "
+            f"{cuts.start[worst]:.6g}: expected exposure that is smooth between doses and ends of infusion; "
+            "check that patient's doses and pharmacokinetic parameters, or ask for a larger tolerance"
+        )
+
+
+def _first_cuts(timeline: Timeline) -> _Cuts:
+    patients, starts, ends = [], [], []
+    for i in range(timeline.n_patients):
+        measured = timeline.measurement_day[
+            timeline.measurement_offset[i] : timeline.measurement_offset[i + 1]
+        ]
+        event = timeline.event_day[i]
+        last = max(event, measured[-1]) if measured.size else event
+        breaks = timeline.break_day[timeline.break_offset[i] : timeline.break_offset[i + 1]]
+        kept = np.concatenate([[0.0, event], measured[measured > 0.0]])
+        # Measurements and the event must be panel ends exactly, so a breakpoint gives way to one next to it.
+        near = np.min(np.abs(breaks[:, None] - kept), axis=1, initial=np.inf) < _SAME_TIME
+        day = np.unique(np.concatenate([kept, breaks[(breaks > 0.0) & (breaks < last) & ~near]]))
+        patients.append(np.full(day.size - 1, i))
+        starts.append(day[:-1])
+        ends.append(day[1:])
+    return _Cuts(np.concatenate(patients), np.concatenate(starts), np.concatenate(ends))
+
+
+def _assemble(cuts: _Cuts, timeline: Timeline, exposure: ExposureAt, rule: Rule) -> Design:
+    """The kernel's arrays for given cuts of all patients; nodes of panels up to the event come first in each patient."""
+    n_patients = timeline.n_patients
+    order = rule.order
+    panel_offset = np.concatenate([[0], np.cumsum(np.bincount(cuts.patient, minlength=n_patients))])
+    event_at_panel = timeline.event_day[cuts.patient]
+    before_event = cuts.end <= event_at_panel
+    hazard_panels = np.bincount(cuts.patient, weights=before_event, minlength=n_patients).astype(np.int64)
+    half = 0.5 * (cuts.end - cuts.start)
+
+    position = np.arange(cuts.patient.size) - panel_offset[cuts.patient]
+    used = hazard_panels[cuts.patient]
+    total = np.diff(panel_offset)[cuts.patient]
+    in_block = np.where(before_event, position, position - used)
+    width = np.where(before_event, used, total - used)
+    block = order * panel_offset[cuts.patient] + np.where(before_event, 0, order * used)
+    place = (block + in_block)[:, None] + width[:, None] * np.arange(order)
+
+    n_nodes = order * cuts.patient.size
+    day = np.empty(n_nodes)
+    weight = np.empty(n_nodes)
+    patient = np.empty(n_nodes, dtype=np.int64)
+    day[place] = (0.5 * (cuts.start + cuts.end))[:, None] + half[:, None] * rule.node
+    weight[place] = half[:, None] * rule.weight
+    patient[place] = cuts.patient[:, None]
+    effect, dexamethasone = exposure(patient, day)
+    event_effect, event_dexamethasone = exposure(np.arange(n_patients), timeline.event_day)
+
+    counts = np.diff(timeline.measurement_offset)
+    measurement_patient = np.repeat(np.arange(n_patients), counts)
+    measurement_panel = _panels_before(cuts, panel_offset, measurement_patient, timeline.measurement_day)
+    return Design(
+        panel_offset=panel_offset.astype(np.int64),
+        hazard_panels=hazard_panels,
+        node_weight=weight,
+        node_day=day,
+        node_log_day=np.log(day),
+        node_effect=np.ascontiguousarray(effect, dtype=float),
+        node_dexamethasone=np.ascontiguousarray(dexamethasone, dtype=float),
+        panel_half=half,
+        event_day=timeline.event_day.astype(float),
+        event_effect=np.ascontiguousarray(event_effect, dtype=float),
+        event_dexamethasone=np.ascontiguousarray(event_dexamethasone, dtype=float),
+        measurement_offset=timeline.measurement_offset.astype(np.int64),
+        measurement_day=timeline.measurement_day.astype(float),
+        measurement_panel=measurement_panel,
+    )
+
+
+def _panels_before(
+    cuts: _Cuts, panel_offset: np.ndarray, patient: np.ndarray, day: np.ndarray
+) -> np.ndarray:
+    """How many panels of `patient` end at or before `day`."""
+    # One search in all patients' ends: shift each patient's days into a range of its own.
+    span = 1.0 + max(cuts.end.max(initial=0.0), day.max(initial=0.0))
+    ends = cuts.end + span * cuts.patient
+    found = np.searchsorted(ends, np.maximum(day, 0.0) + span * patient, side="right")
+    return (found - panel_offset[patient]).astype(np.int64)
+
+
+def _panel_errors(
+    cuts: _Cuts,
+    timeline: Timeline,
+    exposure: ExposureAt,
+    shape: Shape,
+    reference: ReferenceParameters,
+    rule: Rule,
+    marker_weight: np.ndarray,
+) -> np.ndarray:
+    """Change of each panel's contribution to its patient's log-likelihood when it is bisected, worst over the sets."""
+    chosen, renumbered = np.unique(cuts.patient, return_inverse=True)
+    local = _Cuts(renumbered, cuts.start, cuts.end)
+    part = _subset(timeline, chosen)
+
+    def exposure_of(patient: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return exposure(chosen[patient], day)
+
+    coarse = _assemble(local, part, exposure_of, rule)
+    fine_cuts = local.bisected(np.ones(local.patient.size, dtype=bool))
+    fine = _assemble(fine_cuts, part, exposure_of, rule)
+    n_measured = np.diff(part.measurement_offset)
+    last_measured = np.maximum.reduceat(
+        np.concatenate([part.measurement_day, [0.0]]),
+        np.minimum(part.measurement_offset[:-1], part.measurement_day.size),
+    )
+    last_measured = np.where(n_measured > 0, last_measured, 0.0)
+    # An error in J within a panel shifts log M at all later measurements.
+    weight = (marker_weight[chosen] * n_measured)[local.patient] * (local.start < last_measured[local.patient])
+    worst = np.zeros(local.patient.size)
+    zero = np.zeros(chosen.size)
+    first = coarse.panel_offset[:-1]
+    for number in range(reference.k.size):
+        phi = np.ascontiguousarray(reference.phi[number, chosen])
+        outputs = []
+        for design in (coarse, fine):
+            n_panels = design.panel_half.size
+            integral, hazard = np.empty(n_panels), np.empty(n_panels)
+            path(
+                design,
+                rule,
+                shape,
+                phi,
+                reference.k[number],
+                zero,
+                reference.beta_link[number],
+                reference.te[number],
+                reference.s[number],
+                integral,
+                hazard,
+                np.empty(design.node_day.size),
+            )
+            outputs.append((integral, hazard))
+        (integral, hazard), (fine_integral, fine_hazard) = outputs
+        in_j = np.abs(_increments(integral - fine_integral[1::2], first))
+        in_h = np.abs(_increments(hazard - fine_hazard[1::2], first))
+        # A cumulative hazard far above 1 has no posterior weight; there the error is held relative to it.
+        total = np.maximum(1.0, fine_hazard[fine.panel_offset[1:] - 1])[local.patient]
+        change = weight * np.exp(phi[local.patient, 2]) * in_j + in_h / total
+        worst = np.fmax(worst, np.where(np.isfinite(change), change, 0.0))
+    return worst
+
+
+def _increments(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Differences along panels, starting anew at each patient's first."""
+    steps = np.diff(values, prepend=0.0)
+    steps[first] = values[first]
+    return steps
+
+
+def _subset(timeline: Timeline, chosen: np.ndarray) -> Timeline:
+    """The time line of some patients (breakpoints are no longer needed)."""
+    counts = np.diff(timeline.measurement_offset)[chosen]
+    rows = [
+        np.arange(timeline.measurement_offset[i], timeline.measurement_offset[i + 1]) for i in chosen
+    ]
+    return Timeline(
+        break_offset=np.zeros(chosen.size + 1, dtype=np.int64),
+        break_day=np.empty(0),
+        measurement_offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        measurement_day=timeline.measurement_day[np.concatenate(rows)] if rows else np.empty(0),
+        event_day=timeline.event_day[chosen],
+    )

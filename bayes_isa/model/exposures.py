@@ -1,0 +1,88 @@
+"""A trial's drug exposure: from its doses and pharmacokinetics, or constant while on treatment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bayes_isa.data import Trial
+from bayes_isa.errors import ModelError
+from bayes_isa.pk import (
+    PK_PARAMETERS,
+    Exposure,
+    constant_exposure,
+    pk_exposure,
+    typical_parameters,
+)
+
+_PK_COLUMNS = [f"pk_{name}" for name in PK_PARAMETERS]
+
+
+def pk_parameters(patients: pd.DataFrame) -> np.ndarray:
+    """Individual PK parameters (n_patients, 9), in the order of `PK_PARAMETERS` (hours, mg, L).
+
+    The columns pk_CLinf ... pk_Km where given, typical values of the published population model given weight, B2M, IgG,
+    sex and race for patients without them. Raises ModelError when neither is possible.
+    """
+    given = patients.reindex(columns=_PK_COLUMNS).to_numpy(dtype=float)
+    missing = ~np.isfinite(given).all(axis=1)
+    if missing.any():
+        given[missing] = _typical(patients.loc[missing])
+    return given
+
+
+def _typical(patients: pd.DataFrame) -> np.ndarray:
+    needed = ["weight_kg", "b2m_mg_per_l", "igg", "female", "asian"]
+    absent = [name for name in needed if name not in patients]
+    if absent:
+        raise ModelError(
+            f"exposure from pharmacokinetics needs the columns pk_CLinf ... pk_Km, or {', '.join(needed)} to use "
+            f"typical values; patients.csv lacks {', '.join(absent)}. Add them, or use exposure='constant'"
+        )
+    values = patients[needed]
+    incomplete = values.isna().any(axis=1)
+    if incomplete.any():
+        ids = ", ".join(map(str, values.index[incomplete][:10]))
+        raise ModelError(
+            f"typical pharmacokinetics need {', '.join(needed)}; {int(incomplete.sum())} patients lack one "
+            f"({ids}{', ...' if incomplete.sum() > 10 else ''}). Fill them in, or give pk_ columns"
+        )
+    weight, b2m, igg, female, asian = values.to_numpy(dtype=float).T
+    return typical_parameters(weight, b2m, igg, female, asian)
+
+
+def _of_drug(doses: pd.DataFrame, ids: pd.Index, drug: str) -> tuple[np.ndarray, ...]:
+    """Patient positions, days, amounts (mg) and durations (h) of one drug's doses."""
+    rows = doses[doses["drug"] == drug]
+    patient = ids.get_indexer(pd.Index(rows["id"])).astype(np.int64)
+    return (
+        patient,
+        rows["day"].to_numpy(dtype=float),
+        rows["amount_mg"].to_numpy(dtype=float),
+        rows["duration_h"].to_numpy(dtype=float),
+    )
+
+
+def trial_exposure(
+    kind: str, patients: pd.DataFrame, doses: pd.DataFrame, until_day: np.ndarray
+) -> Exposure:
+    """Exposure of every patient up to `until_day` (n_patients,), kind "pk" or "constant".
+
+    Constant exposure lasts from the first isatuximab dose to the last plus the patient's own dosing interval; a patient
+    without recorded isatuximab doses counts as on treatment throughout.
+    """
+    ids = patients.index
+    isatuximab = _of_drug(doses, ids, "isatuximab")
+    dexamethasone = _of_drug(doses, ids, "dexamethasone")[:3]
+    if kind == "pk":
+        if isatuximab[0].size == 0:
+            raise ModelError(
+                "exposure='pk' needs isatuximab doses and the data set has none; use exposure='constant'"
+            )
+        return pk_exposure(pk_parameters(patients), isatuximab, dexamethasone, until_day)
+    on, off = np.zeros(len(ids)), np.full(len(ids), np.inf)
+    for i in np.unique(isatuximab[0]):
+        days = np.sort(isatuximab[1][isatuximab[0] == i])
+        # After the last dose a patient stays on treatment for one more interval; 14 days where only one dose tells.
+        on[i], off[i] = days[0], days[-1] + (days[-1] - days[-2] if days.size > 1 else 14.0)
+    return constant_exposure(len(ids), on, off, dexamethasone)

@@ -1,0 +1,138 @@
+"""`JointData`: a trial made ready for the kernel: panels, covariate matrices, measurements and events as arrays."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_isa.data import Trial
+from bayes_isa.data.covariates import available_covariates, design_matrix
+from bayes_isa.errors import BayesIsaWarning, ModelError
+from bayes_isa.kernels.hazard import Shape, make_shape
+from bayes_isa.kernels.panels import Panels, Timeline, build_panels
+from bayes_isa.model.exposures import trial_exposure
+from bayes_isa.model.reference import reference_parameters
+from bayes_isa.model.spec import ModelSpec
+from bayes_isa.pk import Exposure
+
+
+@dataclass(frozen=True)
+class JointData:
+    """What `build_model` and `log_likelihood` share. Arrays follow the trial's order of patients and measurements."""
+
+    trial: Trial
+    spec: ModelSpec
+    shape: Shape
+    exposure: Exposure
+    panels: Panels
+    covariates: Mapping[str, xr.DataArray]  # target -> (patient, covariate)
+    left_out: Mapping[str, str]  # covariate -> why
+    value: np.ndarray  # (measurement,) g/L
+    lloq: np.ndarray
+    below: np.ndarray
+    event: np.ndarray  # (patient,) bool
+    has_dexamethasone: bool
+
+    @property
+    def patient_ids(self) -> list[str]:
+        return [str(i) for i in self.trial.patients.index]
+
+
+def prepare(trial: Trial, spec: ModelSpec) -> JointData:
+    """Exposure, adaptive panels and covariates of `trial` under `spec`.
+
+    Raises ModelError when the specification asks for what the data set does not have; warns (BayesIsaWarning) of
+    published covariates that are left out because the data set lacks them or they do not vary.
+    """
+    exposure = trial_exposure(spec.exposure, trial.patients, trial.doses, trial.last_day)
+    timeline = trial_timeline(trial, exposure)
+    shape = make_shape(spec.link, spec.hazard, spec.effect)
+    baseline = trial.baseline_mprotein.to_numpy(dtype=float)
+    panels = build_panels(
+        timeline,
+        exposure.evaluate,
+        shape,
+        reference_parameters(baseline, spec.link, constant=spec.exposure == "constant"),
+        tolerance=spec.tolerance,
+    )
+    covariates, left_out = _covariates(trial, spec)
+    return JointData(
+        trial=trial,
+        spec=spec,
+        shape=shape,
+        exposure=exposure,
+        panels=panels,
+        covariates=covariates,
+        left_out=left_out,
+        value=trial.mprotein["value_g_per_l"].to_numpy(dtype=float),
+        lloq=trial.mprotein["lloq_g_per_l"].to_numpy(dtype=float),
+        below=trial.mprotein["below_lloq"].to_numpy(dtype=bool),
+        event=trial.pfs["event"].to_numpy(dtype=bool),
+        has_dexamethasone=bool((trial.doses["drug"] == "dexamethasone").any()),
+    )
+
+
+def trial_timeline(trial: Trial, exposure: Exposure) -> Timeline:
+    """Breakpoints of the exposure, measurement days and PFS days of a trial."""
+    ids = trial.patients.index
+    counts = trial.mprotein.groupby("id").size().reindex(ids, fill_value=0).to_numpy()
+    offsets, days = exposure.breakpoints
+    return Timeline(
+        break_offset=offsets,
+        break_day=days,
+        measurement_offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        measurement_day=trial.mprotein["day"].to_numpy(dtype=float),
+        event_day=trial.pfs["day"].to_numpy(dtype=float),
+    )
+
+
+def _covariates(trial: Trial, spec: ModelSpec) -> tuple[dict[str, xr.DataArray], dict[str, str]]:
+    """Design matrices by target. The default set shrinks to what the data has; a set asked for by name must be there."""
+    matrices: dict[str, xr.DataArray] = {}
+    left_out: dict[str, str] = {}
+    for target, names in spec.wanted_covariates.items():
+        present, absent = available_covariates(trial, names)
+        left_out |= {f"{name} on {target}": reason for name, reason in absent.items()}
+        matrices[target] = design_matrix(trial, present)
+    if left_out:
+        listed = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
+        if spec.covariates is not None:
+            raise ModelError(f"covariates that the data set cannot inform: {listed}")
+        warnings.warn(f"published covariates left out: {listed}", BayesIsaWarning, stacklevel=4)
+    return matrices, left_out
+
+
+def continued_doses(trial: Trial, until_day: float) -> pd.DataFrame:
+    """The trial's doses, each patient's and drug's last dosing interval and amount repeated up to `until_day`.
+
+    For predictions past the end of a patient's own record: what a longer stay on treatment would have looked like. A
+    drug given once is not continued.
+    """
+    extra = []
+    for (patient, drug), rows in trial.doses.groupby(["id", "drug"], sort=False):
+        if len(rows) < 2:
+            continue
+        last = rows.iloc[-1]
+        step = float(last["day"] - rows["day"].iloc[-2])
+        if step <= 0.0:
+            continue
+        days = np.arange(last["day"] + step, until_day, step)
+        extra.append(
+            pd.DataFrame(
+                {
+                    "id": patient,
+                    "drug": drug,
+                    "day": days,
+                    "amount_mg": last["amount_mg"],
+                    "duration_h": last["duration_h"],
+                }
+            )
+        )
+    if not extra:
+        return trial.doses
+    return pd.concat([trial.doses, *extra], ignore_index=True)

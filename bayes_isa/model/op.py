@@ -1,0 +1,247 @@
+"""The kernel as PyTensor Ops, registered for the numba backend so that samplers call them without the interpreter lock.
+
+`JointTrajectory` returns log M at the measurements and the cumulative and log hazard at the event, together with their
+partial derivatives from the same pass; its pullback only multiplies. `MeasurementTerm` is the residual model.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from numba import njit
+from pytensor.gradient import DisconnectedType, disconnected_type
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
+
+from bayes_isa.kernels.evaluate import measurement_terms
+from bayes_isa.kernels.hazard import Shape
+from bayes_isa.kernels.quadrature import gauss_legendre
+from bayes_isa.kernels.trajectory import Design, pull_back, trajectory
+
+_N_PARAMETERS = 6
+
+
+def design_inputs(design: Design) -> list[Variable]:
+    """The design's arrays as PyTensor inputs of the right type, for `JointTrajectory`.
+
+    Shared variables rather than constants: compiled code then does not hold one trial's numbers and is cached for all.
+    """
+    return [
+        pytensor.shared(np.ascontiguousarray(array), name=f"design_{name}", borrow=True)
+        for name, array in zip(Design._fields, design, strict=True)
+    ]
+
+
+class JointTrajectory(Op):
+    """(phi, k, hazard_lp, beta_link, Te, s, *design) -> (log_m, cumulative_hazard, log_hazard, three arrays of partials).
+
+    Shapes and units as in `bayes_isa.kernels.trajectory`.
+    """
+
+    __props__ = ("shape", "order")
+
+    def __init__(self, shape: Shape, order: int) -> None:
+        self.shape = shape
+        self.order = order
+
+    def make_node(self, phi: Any, k: Any, hazard_lp: Any, beta_link: Any, te: Any, s: Any, *design: Any) -> Apply:
+        inputs = [pt.as_tensor_variable(x, dtype="float64") for x in (phi, k, hazard_lp, beta_link, te, s)]
+        if [x.ndim for x in inputs] != [2, 0, 1, 0, 0, 0]:
+            raise TypeError(f"expected phi (2d), k, hazard_lp (1d), beta_link, te, s; found {inputs}")
+        inputs += [pt.as_tensor_variable(x) for x in design]
+        if len(inputs) != _N_PARAMETERS + len(Design._fields):
+            raise TypeError("expected every array of the design")
+        outputs = [pt.dvector(), pt.dvector(), pt.dvector(), pt.dmatrix(), pt.dmatrix(), pt.dmatrix()]
+        return Apply(self, inputs, outputs)
+
+    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+        patients = input_shapes[0][0]
+        measurements = input_shapes[_N_PARAMETERS + Design._fields.index("measurement_day")][0]
+        return [(measurements,), (patients,), (patients,), (measurements, 6), (patients, 10), (patients, 10)]
+
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        outputs = _trajectory_function(self.shape, self.order)(*inputs)
+        for storage, value in zip(output_storage, outputs, strict=True):
+            storage[0] = value
+
+    def pullback(
+        self, inputs: list[Variable], outputs: list[Variable], cotangents: list[Variable]
+    ) -> list[Variable]:
+        by_outputs = [
+            pt.zeros_like(out) if _is_disconnected(cotangent) else cotangent
+            for out, cotangent in zip(outputs[:3], cotangents[:3], strict=True)
+        ]
+        if not all(_is_disconnected(cotangent) for cotangent in cotangents[3:]):
+            raise NotImplementedError("second derivatives of the trajectory are not available")
+        individual, shared = TrajectoryPullback()(*by_outputs, *outputs[3:], *inputs[_N_PARAMETERS:])
+        gradient = [individual[:, :5], shared[0], individual[:, 5], shared[1], shared[2], shared[3]]
+        return gradient + [_disconnected() for _ in inputs[_N_PARAMETERS:]]
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[True] * 6] * _N_PARAMETERS + [[False] * 6] * (len(node.inputs) - _N_PARAMETERS)
+
+
+class TrajectoryPullback(Op):
+    """Multiplies cotangents of `JointTrajectory`'s outputs with its partials: (n_patients, 6) and (4,)."""
+
+    __props__ = ()
+
+    def make_node(self, *inputs: Any) -> Apply:
+        return Apply(self, [pt.as_tensor_variable(x) for x in inputs], [pt.dmatrix(), pt.dvector()])
+
+    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+        return [(input_shapes[1][0], 6), (4,)]
+
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        output_storage[0][0], output_storage[1][0] = _pullback_function(*inputs)
+
+
+class MeasurementTerm(Op):
+    """(log_m, value, below, sigma_add, sigma_prop) -> log-likelihood of each measurement, and its partials.
+
+    All (n_measurements,) but the two sigmas; `value` in g/L is the LLOQ where `below`.
+    """
+
+    __props__ = ()
+
+    def make_node(self, log_m: Any, value: Any, below: Any, sigma_add: Any, sigma_prop: Any) -> Apply:
+        inputs = [
+            pt.as_tensor_variable(log_m, dtype="float64"),
+            pt.as_tensor_variable(value, dtype="float64"),
+            pt.as_tensor_variable(below, dtype="bool"),
+            pt.as_tensor_variable(sigma_add, dtype="float64"),
+            pt.as_tensor_variable(sigma_prop, dtype="float64"),
+        ]
+        if [x.ndim for x in inputs] != [1, 1, 1, 0, 0]:
+            raise TypeError("expected log_m, value and below as vectors, sigma_add and sigma_prop as scalars")
+        return Apply(self, inputs, [pt.dvector(), pt.dmatrix()])
+
+    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+        return [(input_shapes[0][0],), (input_shapes[0][0], 3)]
+
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        output_storage[0][0], output_storage[1][0] = _measurement_function(*inputs)
+
+    def pullback(
+        self, inputs: list[Variable], outputs: list[Variable], cotangents: list[Variable]
+    ) -> list[Variable]:
+        if not _is_disconnected(cotangents[1]):
+            raise NotImplementedError("second derivatives of the measurement term are not available")
+        by_term = cotangents[0]
+        partial = outputs[1]
+        by_log_m = by_term * partial[:, 0]
+        return [
+            by_log_m,
+            _disconnected(),
+            _disconnected(),
+            pt.sum(by_term * partial[:, 1]),
+            pt.sum(by_term * partial[:, 2]),
+        ]
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[True, True], [False, False], [False, False], [True, True], [True, True]]
+
+
+def _disconnected() -> Variable:
+    return disconnected_type()
+
+
+def _is_disconnected(variable: Variable) -> bool:
+    return isinstance(variable.type, DisconnectedType)
+
+
+@cache
+def _kernel_version() -> int:
+    """Changes with the kernel's sources, so that PyTensor's disk cache never serves compiled code of an older kernel."""
+    sources = sorted(
+        (file.name, file.read_bytes())
+        for folder in ("bayes_isa.kernels", "bayes_isa.model")
+        for file in resources.files(folder).iterdir()
+        if file.name.endswith(".py") and (folder.endswith("kernels") or file.name == "op.py")
+    )
+    return zlib.crc32(repr(sources).encode())
+
+
+@cache
+def _trajectory_function(shape: Shape, order: int) -> Any:
+    rule = gauss_legendre(order)
+
+    @njit
+    def joint_trajectory(phi, k, hazard_lp, beta_link, te, s, *arrays):
+        design = Design(*arrays)
+        n_measurements = design.measurement_day.size
+        n_patients = design.event_day.size
+        log_m = np.empty(n_measurements)
+        cumulative_hazard = np.empty(n_patients)
+        log_hazard = np.empty(n_patients)
+        by_marker = np.empty((n_measurements, 6))
+        by_cumulative = np.empty((n_patients, 10))
+        by_log_hazard = np.empty((n_patients, 10))
+        trajectory(
+            design,
+            rule,
+            shape,
+            np.ascontiguousarray(phi),
+            k.item(),
+            np.ascontiguousarray(hazard_lp),
+            beta_link.item(),
+            te.item(),
+            s.item(),
+            log_m,
+            cumulative_hazard,
+            log_hazard,
+            by_marker,
+            by_cumulative,
+            by_log_hazard,
+        )
+        return log_m, cumulative_hazard, log_hazard, by_marker, by_cumulative, by_log_hazard
+
+    return joint_trajectory
+
+
+@njit
+def _pullback_function(to_log_m, to_cumulative, to_log_hazard, by_marker, by_cumulative, by_log_hazard, *arrays):
+    to_individual = np.empty((to_cumulative.size, 6))
+    to_shared = np.empty(4)
+    pull_back(
+        Design(*arrays),
+        to_log_m,
+        to_cumulative,
+        to_log_hazard,
+        by_marker,
+        by_cumulative,
+        by_log_hazard,
+        to_individual,
+        to_shared,
+    )
+    return to_individual, to_shared
+
+
+@njit
+def _measurement_function(log_m, value, below, sigma_add, sigma_prop):
+    term = np.empty(log_m.size)
+    partial = np.empty((log_m.size, 3))
+    measurement_terms(log_m, value, below, sigma_add.item(), sigma_prop.item(), term, partial)
+    return term, partial
+
+
+@register_funcify_default_op_cache_key(JointTrajectory)
+def _(op: JointTrajectory, node: Apply, **kwargs: Any) -> Any:
+    return _trajectory_function(op.shape, op.order), _kernel_version()
+
+
+@register_funcify_default_op_cache_key(TrajectoryPullback)
+def _(op: TrajectoryPullback, node: Apply, **kwargs: Any) -> Any:
+    return _pullback_function, _kernel_version()
+
+
+@register_funcify_default_op_cache_key(MeasurementTerm)
+def _(op: MeasurementTerm, node: Apply, **kwargs: Any) -> Any:
+    return _measurement_function, _kernel_version()

@@ -1,0 +1,95 @@
+"""`ModelSpec`: which joint model, in the field's own words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from bayes_isa.data.covariates import PUBLISHED_COVARIATES
+from bayes_isa.errors import ModelError
+from bayes_isa.kernels.hazard import EFFECTS, HAZARDS, LINKS
+
+EXPOSURES = ("pk", "constant")
+COORDINATES = ("mixed", "noncentered", "centered")
+TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What to model; every choice has a name.
+
+    link: what of M-protein drives the hazard: "slope" (dM/dt, default, as published), "value", "log_value",
+        "relative_slope" or "none".
+    hazard: baseline hazard: "loglogistic" (default, as published), "weibull" or "exponential".
+    exposure: "pk" (isatuximab concentration from individual or typical pharmacokinetics) or "constant" (full effect
+        while on treatment: the Claret model, for data without pharmacokinetics; no EC50).
+    effect: "emax" (default, as published) or "linear" in the concentration (EC50 is then the concentration at which
+        the kill rate is KD).
+    covariates: covariate names for each of M0, KL, KD, R, EC50 and hazard; None takes the published set, as far as
+        the data set has it (what is left out is warned of).
+    coordinates: sampling geometry; it changes the speed, never the posterior. "noncentered" (phi = mean + omega eta),
+        "centered" (phi itself), "mixed" (log M0 centred, the rest non-centred: M0 is well measured in each patient).
+    tolerance: error allowed in any patient's log-likelihood by the quadrature (1e-3: a hundredth of the Monte-Carlo
+        error of the log-likelihood of one patient).
+
+    Raises ModelError, listing every impossible choice.
+    """
+
+    link: str = "slope"
+    hazard: str = "loglogistic"
+    exposure: str = "pk"
+    effect: str = "emax"
+    covariates: Mapping[str, tuple[str, ...]] | None = None
+    coordinates: str = "mixed"
+    tolerance: float = field(default=1e-3)
+
+    def __post_init__(self) -> None:
+        wrong = [
+            _unknown(name, value, known)
+            for name, value, known in (
+                ("link", self.link, tuple(LINKS)),
+                ("hazard", self.hazard, tuple(HAZARDS)),
+                ("exposure", self.exposure, EXPOSURES),
+                ("effect", self.effect, tuple(EFFECTS)),
+                ("coordinates", self.coordinates, COORDINATES),
+            )
+            if value not in known
+        ]
+        if self.covariates is not None:
+            wrong += [_unknown("covariates", target, TARGETS) for target in self.covariates if target not in TARGETS]
+            frozen = {target: tuple(names) for target, names in self.covariates.items()}
+            object.__setattr__(self, "covariates", frozen)
+        if not 0.0 < self.tolerance <= 1.0:
+            wrong.append(f"tolerance: expected a number in (0, 1], found {self.tolerance!r}")
+        if self.exposure == "constant" and self.effect != "emax":
+            wrong.append('effect: constant exposure has no concentration; leave effect="emax"')
+        if self.exposure == "constant" and (self.covariates or {}).get("EC50"):
+            wrong.append("covariates: constant exposure has no EC50 to put covariates on")
+        if wrong:
+            raise ModelError("; ".join(wrong))
+
+    @property
+    def individual(self) -> tuple[str, ...]:
+        """Names of the individual parameters."""
+        return ("M0", "KL", "KD", "R") if self.exposure == "constant" else ("M0", "KL", "KD", "R", "EC50")
+
+    @property
+    def wanted_covariates(self) -> dict[str, tuple[str, ...]]:
+        """Covariate names by target, before a data set has had its say."""
+        wanted: Mapping[str, tuple[str, ...]] = (
+            PUBLISHED_COVARIATES if self.covariates is None else self.covariates
+        )
+        return {target: tuple(wanted.get(target, ())) for target in (*self.individual, "hazard")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; `ModelSpec(**d)` reads it back."""
+        return dataclasses.asdict(self)
+
+
+def _unknown(name: str, value: object, known: tuple[str, ...]) -> str:
+    near = get_close_matches(str(value), known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{name}: expected one of {', '.join(known)}, found {value!r}{hint}"
