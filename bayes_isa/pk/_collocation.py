@@ -58,43 +58,40 @@ def linear_rate(t, theta):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _solve_in_place(matrix, columns):
-    """Gaussian elimination with partial pivoting; `columns` (n, m) becomes the solution, `matrix` is spent."""
-    n, m = columns.shape
-    for i in range(n):
-        pivot = i
-        for r in range(i + 1, n):
-            if abs(matrix[r, i]) > abs(matrix[pivot, i]):
-                pivot = r
-        if pivot != i:
-            for j in range(i, n):
-                matrix[i, j], matrix[pivot, j] = matrix[pivot, j], matrix[i, j]
-            for j in range(m):
-                columns[i, j], columns[pivot, j] = columns[pivot, j], columns[i, j]
+    """Gaussian elimination; `columns` (N_STAGES, m) becomes the solution, `matrix` is spent.
+
+    Without pivoting: Radau IIA is algebraically stable and both compartments lose drug, so that every matrix here,
+    its rows weighted by those of the quadrature, has a positive definite symmetric part.
+    """
+    m = columns.shape[1]
+    for i in range(N_STAGES):
         inverse = 1.0 / matrix[i, i]
-        for r in range(i + 1, n):
+        matrix[i, i] = inverse
+        for r in range(i + 1, N_STAGES):
             factor = matrix[r, i] * inverse
-            for j in range(i + 1, n):
+            for j in range(i + 1, N_STAGES):
                 matrix[r, j] -= factor * matrix[i, j]
             for j in range(m):
                 columns[r, j] -= factor * columns[i, j]
-    for i in range(n - 1, -1, -1):
-        inverse = 1.0 / matrix[i, i]
+    for i in range(N_STAGES - 1, -1, -1):
+        for r in range(i + 1, N_STAGES):
+            factor = matrix[i, r]
+            for j in range(m):
+                columns[i, j] -= factor * columns[r, j]
         for j in range(m):
-            total = columns[i, j]
-            for r in range(i + 1, n):
-                total -= matrix[i, r] * columns[r, j]
-            columns[i, j] = total * inverse
+            columns[i, j] *= matrix[i, i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def attempt_step(t, h, c0, p0, inflow, theta, rtol, atol, work, out):
     """Try a step of `h` hours from (t, C0, P0) and write the Legendre series of C to `out` (8,).
 
-    Returns C and P at the end and the error over the tolerance (acceptable up to 1; infinite when Newton fails).
+    `work` is scratch of shape (4, 7, 7). Returns C and P at the end and the error over the tolerance (acceptable
+    up to 1; infinite when Newton fails).
     """
     k12, k21, vm, km = theta[4], theta[5], theta[6], theta[7]
     c, p, forcing, diagonal = work[0, 0], work[0, 1], work[0, 2], work[0, 3]
-    base, matrix, g, step = work[1], work[2], work[3], work[4, :, :1]
+    base, matrix, g, step = work[1], work[2], work[3], work[0].reshape(-1)[-N_STAGES:].reshape((N_STAGES, 1))
 
     z = h * k21
     for i in range(N_STAGES):

@@ -28,7 +28,7 @@ def integrate_many(theta, offsets, time_h, inflow_change, count_change, jump, un
     step_offsets = np.zeros(n + 1, np.int64)
     steps = np.empty((64 * n + 64, _WIDTH))
     used = 0
-    work = np.empty((5, N_STAGES, N_STAGES))
+    work = np.empty((4, N_STAGES, N_STAGES))
     opening = np.empty(2)
     for i in range(n):
         row = theta[i]
