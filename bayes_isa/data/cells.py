@@ -1,4 +1,4 @@
-"""Cells of a table, as text or as Python values, turned into ids, numbers and 0/1 flags."""
+"""Cells of a table, as text or as Python values, turned into ids, numbers and 0/1 flags, and back to text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def is_missing(cells: pd.Series) -> np.ndarray:
 def to_numbers(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Float values (NaN where blank or unreadable) and the mask of the unreadable cells."""
     if pd.api.types.is_numeric_dtype(cells):
-        values = cells.to_numpy(dtype=float, na_value=np.nan)
+        # a copy: callers blank out cells, and the table is the user's
+        values = np.array(cells.to_numpy(dtype=float, na_value=np.nan))
         return values, np.zeros(len(cells), dtype=bool)
     values = np.full(len(cells), np.nan)
     unreadable = np.zeros(len(cells), dtype=bool)
@@ -57,6 +58,18 @@ def to_ids(cells: pd.Series) -> np.ndarray:
 def to_text(cells: pd.Series) -> np.ndarray:
     """Text stripped of surrounding blanks; None where missing."""
     return np.array([None if _is_blank(cell) else str(cell).strip() for cell in cells], dtype=object)
+
+
+def cell_text(cell: object) -> str:
+    """One value as text: flags as 0/1, whole numbers without a decimal point, blank where missing."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bool | np.bool_):
+        return str(int(cell))
+    if cell is None or cell != cell:  # NaN
+        return ""
+    text = repr(float(cell)) if isinstance(cell, float | np.floating) else str(cell)
+    return text.removesuffix(".0")
 
 
 def number_remedy(cell: object) -> str:

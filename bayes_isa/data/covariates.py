@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_isa.data.csv_files import cell_text
+from bayes_isa.data.cells import cell_text
 from bayes_isa.data.schema import nearest
 from bayes_isa.data.trial import Trial
 from bayes_isa.errors import DataError, Problem
@@ -114,12 +114,11 @@ def design_matrix(
     ids = trial.patients.index
     for covariate in covariates:
         values = source_values(trial, covariate)
-        missing = values.isna().to_numpy(dtype=bool)
+        missing = values.isna().to_numpy(dtype=bool) & (covariate.kind != "missing")
         if covariate.is_continuous:
-            median = float(values.median())
-            used[covariate.name] = (centers or {}).get(covariate.name, median)
+            used[covariate.name] = _center(covariate, values, centers)
         columns[covariate.name] = np.where(missing, 0.0, _coded(covariate, values, used))
-        if missing.any() and covariate.kind != "missing":
+        if missing.any():
             imputed[covariate.name] = tuple(ids[missing])
             if not covariate.is_continuous:
                 extra[_missing_name(covariate)] = missing.astype(float)
@@ -156,6 +155,12 @@ def source_values(trial: Trial, covariate: Covariate) -> pd.Series:
         treated = trial.doses.loc[trial.doses["drug"] == "dexamethasone", "id"]
         return pd.Series(trial.patients.index.isin(treated).astype(float), index=trial.patients.index)
     return trial.patients[covariate.source]
+
+
+def _center(covariate: Covariate, values: pd.Series, centers: Mapping[str, float] | None) -> float:
+    if centers is not None and covariate.name in centers:
+        return float(centers[covariate.name])
+    return float(values.median())
 
 
 def _coded(covariate: Covariate, values: pd.Series, centers: Mapping[str, float]) -> np.ndarray:

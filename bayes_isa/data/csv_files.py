@@ -7,10 +7,10 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from bayes_isa.data.build import build_trial
+from bayes_isa.data.cells import cell_text
 from bayes_isa.data.schema import SCHEMA, nearest
 from bayes_isa.data.tables import Table, Tables, parse_table
 from bayes_isa.data.text_files import read_text
@@ -67,18 +67,6 @@ def text_rows(frame: pd.DataFrame) -> Iterator[list[str]]:
     """The rows as text that reads back to the same values: shortest exact numbers, blank where missing."""
     for row in frame.itertuples(index=False, name=None):
         yield [cell_text(cell) for cell in row]
-
-
-def cell_text(cell: object) -> str:
-    """One value as text: flags as 0/1, whole numbers without a decimal point, blank where missing."""
-    if isinstance(cell, str):
-        return cell
-    if isinstance(cell, bool | np.bool_):
-        return str(int(cell))
-    if cell is None or cell != cell:  # NaN
-        return ""
-    text = repr(float(cell)) if isinstance(cell, float | np.floating) else str(cell)
-    return text.removesuffix(".0")
 
 
 def read_csv(file: Path) -> tuple[pd.DataFrame | None, list[Problem]]:

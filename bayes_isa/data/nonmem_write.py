@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bayes_isa.data.cells import MISSING
-from bayes_isa.data.csv_files import cell_text
+from bayes_isa.data.cells import MISSING, cell_text
 from bayes_isa.data.nonmem_format import CODES, RESERVED
 from bayes_isa.data.trial import Trial
 from bayes_isa.errors import DataError, Problem

@@ -170,4 +170,5 @@ def patients_with_follow_up(tables: Tables) -> set[str]:
 
 
 def _start(tables: Tables) -> pd.Series:
-    return first_dose_day(tables.doses.frame, pd.Index(tables.patients.frame["id"].unique()))
+    # a negative dose day is an error of its own and must not cost the patient the baseline
+    return first_dose_day(tables.doses.frame, pd.Index(tables.patients.frame["id"].unique())).clip(lower=0)

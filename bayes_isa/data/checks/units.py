@@ -54,7 +54,7 @@ def covariate_units(tables: Tables) -> list[Problem]:
         values = patients.frame[rule.column]
         unit = _likely_unit(rule, values)
         n_values = int(values.notna().sum())
-        column_says = f"{rule.column} has median {values.median():g}"
+        column_says = f"{rule.column} has median {_median(values):g}"
         counts = {name: int((unit == name).sum()) for name, _ in rule.others}
         whole = [name for name, n in counts.items() if n >= max(2, 0.5 * n_values)]
         for name in whole:
@@ -63,7 +63,7 @@ def covariate_units(tables: Tables) -> list[Problem]:
         for name in [other for other in counts if other not in whole]:
             message = f"{rule.column} is {{{rule.column}:g}}, which looks like {name}"
             problems += patients.report(unit == name, message, _conversion(rule, name))
-        if not whole and n_values >= _MIN_COLUMN and values.median() > rule.highest_median:
+        if not whole and n_values >= _MIN_COLUMN and _median(values) > rule.highest_median:
             name = rule.others[0][0]
             problems.append(
                 patients.problem(f"{column_says}, which looks like {name}", _conversion(rule, name))
@@ -89,8 +89,8 @@ def mprotein_in_mg_per_dl(tables: Tables) -> list[Problem]:
     """A median baseline above 150 g/L, or one value above 150 g/L and 20 times its neighbours."""
     rows = tables.mprotein.frame
     first = _first_values(rows)
-    if first.median() > 150:
-        text = f"value_g_per_l has median {first.median():g} at the first measurement, which looks like mg/dL"
+    if _median(first) > 150:
+        text = f"value_g_per_l has median {_median(first):g} at the first measurement, which looks like mg/dL"
         return [tables.mprotein.problem(text, "Multiply value and limit by 0.01 to get g/L")]
     before, after = _neighbours(rows)
     highest = pd.concat([before, after], axis=1).max(axis=1)
@@ -107,8 +107,8 @@ def mprotein_in_g_per_dl(tables: Tables) -> list[Problem]:
     values = rows["value_g_per_l"]
     first = _first_values(rows)
     remedy = "Multiply by 10 if it is in g/dL"
-    if len(first) >= _MIN_COLUMN and first.median() < 6 and values.max() < 15:
-        text = f"value_g_per_l has median {first.median():g} at the first measurement, low for g/L"
+    if len(first) >= _MIN_COLUMN and _median(first) < 6 and values.max() < 15:
+        text = f"value_g_per_l has median {_median(first):g} at the first measurement, low for g/L"
         return [tables.mprotein.problem(text, remedy)]
     before, after = _neighbours(rows)
     tenth = (
@@ -144,7 +144,7 @@ def times_in_weeks(tables: Tables) -> list[Problem]:
 @error("pfs.day")
 def pfs_in_hours(tables: Tables) -> list[Problem]:
     """A median PFS time above ten years."""
-    median = tables.pfs.frame["day"].median()
+    median = _median(tables.pfs.frame["day"])
     if not median > 3650:
         return []
     text = f"day has median {median:g}, more than ten years, which looks like hours"
@@ -155,9 +155,9 @@ def pfs_in_hours(tables: Tables) -> list[Problem]:
 def isatuximab_per_kg(tables: Tables) -> list[Problem]:
     """A median isatuximab dose below 60 mg: 3 mg/kg of a patient of 40 kg is 120 mg."""
     amount = _of(tables, "isatuximab", "amount_mg")
-    if not 0 < amount.median() < 60:
+    if not 0 < _median(amount) < 60:
         return []
-    text = f"amount_mg of isatuximab has median {amount.median():g}, which looks like mg/kg (or g)"
+    text = f"amount_mg of isatuximab has median {_median(amount):g}, which looks like mg/kg (or g)"
     return [tables.doses.problem(text, "Multiply mg/kg by the body weight, g by 1000, to get mg")]
 
 
@@ -165,9 +165,9 @@ def isatuximab_per_kg(tables: Tables) -> list[Problem]:
 def dexamethasone_amounts(tables: Tables) -> list[Problem]:
     """A median dexamethasone dose outside 1 to 80 mg; usual are 20 and 40 mg."""
     amount = _of(tables, "dexamethasone", "amount_mg")
-    if not (amount.median() > 80 or 0 < amount.median() < 1):
+    if not (_median(amount) > 80 or 0 < _median(amount) < 1):
         return []
-    text = f"amount_mg of dexamethasone has median {amount.median():g}; 20 and 40 mg are usual"
+    text = f"amount_mg of dexamethasone has median {_median(amount):g}; 20 and 40 mg are usual"
     return [tables.doses.problem(text, "Give mg: divide µmol by 2.548, multiply g by 1000")]
 
 
@@ -175,9 +175,9 @@ def dexamethasone_amounts(tables: Tables) -> list[Problem]:
 def durations_in_minutes(tables: Tables) -> list[Problem]:
     """A median isatuximab infusion above 24 h."""
     duration = _of(tables, "isatuximab", "duration_h")
-    if not duration.median() > 24:
+    if not _median(duration) > 24:
         return []
-    text = f"duration_h of isatuximab has median {duration.median():g}, which looks like minutes"
+    text = f"duration_h of isatuximab has median {_median(duration):g}, which looks like minutes"
     return [tables.doses.problem(text, "Divide by 60 to get hours")]
 
 
@@ -236,9 +236,15 @@ def _neighbours(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 def _measurement_gap(tables: Tables) -> tuple[float, int]:
     rows = tables.mprotein.frame.sort_values("day", kind="stable")
     gap = rows.groupby("id")["day"].diff()
-    return float(gap.median()), int(rows.loc[gap.notna(), "id"].nunique())
+    return _median(gap), int(rows.loc[gap.notna(), "id"].nunique())
 
 
 def _of(tables: Tables, drug: str, column: str) -> pd.Series:
     rows = tables.doses.frame
     return rows.loc[rows["drug"] == drug, column]
+
+
+def _median(values: pd.Series) -> float:
+    """NaN, without a warning, where there is nothing to take a median of."""
+    given = values.dropna()
+    return float(given.median()) if len(given) else np.nan
