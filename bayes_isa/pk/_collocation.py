@@ -1,11 +1,13 @@
-"""One step of the isatuximab equations by collocation at seven Radau points (Radau IIA, order 13, L-stable).
+"""One step of the isatuximab equations: collocation at seven Radau points (Radau IIA, order 13, L-stable).
 
-Why not an explicit method: where Michaelis-Menten elimination has emptied the plasma, C follows the peripheral
-compartment slowly while its own rate Vm/Km is 1-10 per hour, so that an explicit method takes thousands of steps
-a patient for stability alone. Collocation steps over that phase, and its solution *is* a polynomial of degree 7
-on the step: dense output comes for free and its last Legendre coefficients tell how well it resolves C.
+Why not an explicit method: where Michaelis-Menten elimination has emptied the plasma, C follows the
+peripheral compartment slowly while its own rate Vm/Km is 1-10 per hour, so that an explicit method takes
+thousands of steps a patient for stability alone. Collocation steps over that phase, and its solution *is* a
+polynomial of degree 7 on the step: dense output comes for free and its last Legendre coefficients tell how
+well it resolves C.
 
-On a step of length h with nodes x_j, stage values C_j and P_j, u = x -> C the polynomial through (0, C_0), (x_j, C_j):
+On a step of length h with nodes x_j, stage values C_j and P_j, C(x) the polynomial
+through (0, C_0) and the (x_j, C_j):
 
     A^-1 (C - C_0)/h = inflow - (k_lin(t_j) + k12) C - Vm C/(Km + C) + k12 P        nonlinear, by Newton
     A^-1 (P - P_0)/h = k21 (C - P)      linear:  P = P_0 (1 - z G 1) + z G C,  z = h k21,  G = (I + z A)^-1 A
@@ -27,7 +29,7 @@ _MAX_NEWTON = 15
 
 
 def _radau_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Nodes on [0, 1], the integrals A of the Lagrange basis up to each node, A^-1, and values -> Legendre."""
+    """Nodes on [0, 1], the integrals A of the Lagrange basis up to each, A^-1, and values -> Legendre."""
     polynomial = [0.0] * (N_STAGES - 1) + [1.0, -1.0]  # P_6 - P_7
     nodes = np.sort(legendre.legroots(polynomial).real)
     nodes -= legendre.legval(nodes, polynomial) / legendre.legval(nodes, legendre.legder(polynomial))
@@ -60,8 +62,8 @@ def linear_rate(t, theta):
 def _solve_in_place(matrix, columns):
     """Gaussian elimination; `columns` (N_STAGES, m) becomes the solution, `matrix` is spent.
 
-    Without pivoting: Radau IIA is algebraically stable and both compartments lose drug, so that every matrix here,
-    its rows weighted by those of the quadrature, has a positive definite symmetric part.
+    Without pivoting: Radau IIA is algebraically stable and both compartments lose drug, so that every
+    matrix here, its rows weighted by those of the quadrature, has a positive definite symmetric part.
     """
     m = columns.shape[1]
     for i in range(N_STAGES):
@@ -86,8 +88,8 @@ def _solve_in_place(matrix, columns):
 def attempt_step(t, h, c0, p0, inflow, theta, rtol, atol, work, out):
     """Try a step of `h` hours from (t, C0, P0) and write the Legendre series of C to `out` (8,).
 
-    `work` is scratch of shape (4, 7, 7). Returns C and P at the end and the error over the tolerance (acceptable
-    up to 1; infinite when Newton fails).
+    `work` is scratch of shape (4, 7, 7). Returns C and P at the end and the error over the tolerance
+    (acceptable up to 1; infinite when Newton fails).
     """
     k12, k21, vm, km = theta[4], theta[5], theta[6], theta[7]
     c, p, forcing, diagonal = work[0, 0], work[0, 1], work[0, 2], work[0, 3]
@@ -147,7 +149,7 @@ def _newton(c, base, diagonal, forcing, vm, km, rtol, atol, matrix, step):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _resolution(c0, p0, c, p, rtol, atol, out):
-    """Write the Legendre series of C to `out`; return the size of its tail, and of that of P, over the tolerance."""
+    """Write the Legendre series of C to `out`; return its tail, or that of P, over the tolerance."""
     smallest = abs(c0)
     largest = abs(p0)
     for j in range(N_STAGES):

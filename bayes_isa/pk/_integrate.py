@@ -23,7 +23,7 @@ _WEIGHTS = 0.5 * np.polynomial.legendre.leggauss(4)[1]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def integrate_many(theta, offsets, time_h, inflow_change, count_change, jump, until_h, rtol, atol):
-    """Solve every patient; returns step offsets, steps (s, 10), the patient that failed (or -1) and the reason."""
+    """Solve every patient: step offsets, steps (s, 10), the patient that failed (or -1) and the reason."""
     n = theta.shape[0]
     step_offsets = np.zeros(n + 1, np.int64)
     steps = np.empty((64 * n + 64, _WIDTH))
@@ -116,8 +116,11 @@ def evaluate_many(offsets, start_h, size_h, coefficients, patient, time_h):
         # the step of the query before, or the next one, serves most queries that are sorted in time
         if owner == i and start_h[step] < t and (step == last or t <= start_h[step + 1]):
             pass
-        elif owner == i and step < last and start_h[step + 1] < t and (
-            step + 1 == last or t <= start_h[step + 2]
+        elif (
+            owner == i
+            and step < last
+            and start_h[step + 1] < t
+            and (step + 1 == last or t <= start_h[step + 2])
         ):
             step += 1
         else:

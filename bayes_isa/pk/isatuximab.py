@@ -1,13 +1,13 @@
-"""Isatuximab concentrations: the published two-compartment model solved once per patient, then evaluated anywhere.
+"""Isatuximab concentrations: the two-compartment model solved once per patient, then evaluated anywhere.
 
     dC/dt = inf(t)/Vc - CLlin(t)/Vc C - Vm C/(Km + C) - Q/Vc (C - P)
     dP/dt = Q/Vp (C - P)
     CLlin(t) = CLinf exp( CLm (1 - t^g/(KCL^g + t^g)) )
 
-C and P are the central and peripheral concentrations (mg/L), t is hours since the patient's first dose (Fau et
-al. 2020). Solved by implicit collocation with adaptive steps (`_collocation` says why), restarted at every start and
-end of an infusion. What is kept is the solution itself, a polynomial of degree 7 on each step, so that C is known to
-the same accuracy at any time.
+C and P are the central and peripheral concentrations (mg/L), t is hours since the patient's first dose (Fau
+et al. 2020). Solved by implicit collocation with adaptive steps (`_collocation` says why), restarted at
+every start and end of an infusion. What is kept is the solution itself, a polynomial of degree 7 on each
+step, so that C is known to the same accuracy at any time.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _LEAST_VISIBLE_MG_PER_L = 0.1
 class IsatuximabSolution:
     """Concentration of isatuximab of n patients as piecewise polynomials; made by `solve_isatuximab`.
 
-    Steps of patient i are rows `step_offsets[i]:step_offsets[i + 1]`, in order of time and without gaps from the
-    first dose to `until_day[i]`.
+    Steps of patient i are rows `step_offsets[i]:step_offsets[i + 1]`, in order of time and without gaps
+    from the first dose to `until_day[i]`.
 
     Attributes
     ----------
@@ -69,7 +69,8 @@ class IsatuximabSolution:
         Parameters
         ----------
         patient
-            (m,) position of the patient, 0 to n - 1. Queries grouped by patient and sorted in time are fastest.
+            (m,) position of the patient, 0 to n - 1. Queries grouped by patient and sorted in time are
+            fastest.
         day
             (m,) days, at most `until_day` of the patient.
 
@@ -80,12 +81,17 @@ class IsatuximabSolution:
         """
         who, when = checked_queries(patient, day, self.n_patients, self.until_day)
         return evaluate_many(
-            self.step_offsets, self.step_start_h, self.step_size_h, self.coefficients, who, when * HOURS_PER_DAY
+            self.step_offsets,
+            self.step_start_h,
+            self.step_size_h,
+            self.coefficients,
+            who,
+            when * HOURS_PER_DAY,
         )
 
     def mean_concentration(self, until_day: ArrayLike) -> NDArray[np.float64]:
-        """Mean concentration in mg/L over days 0 to `until_day` (n,), positive; exact for the stored polynomials."""
-        who, when = checked_queries(np.arange(self.n_patients), until_day, self.n_patients, self.until_day)
+        """Mean concentration in mg/L over days 0 to `until_day` (n,), positive; an exact integral."""
+        _, when = checked_queries(np.arange(self.n_patients), until_day, self.n_patients, self.until_day)
         if np.any(when <= 0):
             raise DataError("a mean concentration needs windows of positive length")
         return mean_many(
@@ -111,19 +117,20 @@ def solve_isatuximab(
         (n, 9) individual parameters, columns `PK_PARAMETERS`.
     dose_patient, dose_day, amount_mg, duration_h
         (d,) infusions in any order: position of the patient, start in days, amount in mg, length in hours.
-        Overlapping infusions add up; one of no duration is a bolus; one that starts at or after `until_day` is
-        left out, as is one of no amount.
+        Overlapping infusions add up; one of no duration is a bolus; one that starts at or after `until_day`
+        is left out, as is one of no amount.
     until_day
         (n,) or a scalar: where to stop.
     rtol
-        Relative tolerance of C, held in practice at any time; below 0.1 mg/L it is an absolute one, `rtol` times
-        0.1 mg/L. The effect C/(EC50 + C) cannot see less: EC50 is above 1 mg/L in any plausible patient.
+        Relative tolerance of C, held in practice at any time; below 0.1 mg/L it is an absolute one, `rtol`
+        times 0.1 mg/L. The effect C/(EC50 + C) cannot see less: EC50 is above 1 mg/L in any plausible
+        patient.
 
     Raises
     ------
     DataError
-        If an input has the wrong shape, is not finite or not positive, or the solver fails for a patient (named
-        by position).
+        If an input has the wrong shape, is not finite or not positive, or the solver fails for a patient
+        (named by position).
     """
     theta = _rate_constants(parameters)
     doses = checked_doses(len(theta), dose_patient, dose_day, amount_mg, duration_h)
@@ -203,7 +210,8 @@ def _events(
     theta: NDArray[np.float64],
 ) -> _Events:
     given = doses[2] > 0
-    patient, day, amount, duration = (column[given] for column in doses)
+    patient = doses[0][given]
+    day, amount, duration = (column[given] for column in doses[1:])
     start = day * HOURS_PER_DAY
     dose = amount / volume[patient]
     bolus = duration == 0
@@ -213,9 +221,9 @@ def _events(
 
     # a step must not jump over a steep fall of the linear clearance: an edge in its middle
     treated = np.unique(patient)
-    first = np.full(len(volume), np.inf)
-    np.minimum.at(first, patient, start)
-    fall = (first + theta[:, 2])[treated]
+    by_time = np.lexsort((start, patient))
+    first = start[by_time][np.searchsorted(patient[by_time], treated)]
+    fall = first + theta[treated, 2]
     nothing = np.zeros(len(treated))
 
     who = np.concatenate([patient, patient, treated])
