@@ -271,3 +271,31 @@ def test_patient_below_lloq_throughout(frames) -> None:
         "every measurement is below the limit of quantification",
         "the baseline is below the limit of quantification",
     ]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "fragment"),
+    [
+        ("b2m_mg_per_l", [390.0, 290.0, 500.0], "look like nmol/L"),
+        ("b2m_mg_per_l", [4600.0, 3000.0, 5.0], "2 of 3 values look like µg/L"),
+        ("alp_uln_ratio", [80.0, 95.0, 60.0], "look like U/L, not a ratio"),
+        ("age_years", [780.0, 800.0, 700.0], "look like months"),
+        ("albumin_g_per_l", [530.0, 600.0, 450.0], "look like µmol/L"),
+    ],
+)
+def test_laboratory_units(frames, errors_of, column, values, fragment) -> None:
+    frames["patients"][column] = values
+    (found,) = errors_of(frames)
+    assert fragment in found.message
+
+
+def test_possible_weights_with_an_impossible_median_are_pounds(frames, errors_of) -> None:
+    names = [*"abcde"]
+    first = {name: frame[frame["id"] == "001"].drop(columns="id") for name, frame in frames.items()}
+    many = {
+        name: pd.concat([frame.assign(id=patient) for patient in names], ignore_index=True)
+        for name, frame in first.items()
+    }
+    many["patients"]["weight_kg"] = [120.0, 150.0, 158.0, 180.0, 200.0]
+    (found,) = errors_of(many)
+    assert "weight_kg has median 158, which looks like lb" in found.message

@@ -117,7 +117,7 @@ def test_nobody_with_follow_up_is_an_error(frames) -> None:
         trial_from_tables(**frames, exclude_without_followup=True)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_row_order_does_not_matter(frames, seed) -> None:
     rng = np.random.default_rng(seed)
