@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from bayes_isa.kernels.hazard import Shape
-from bayes_isa.kernels.panels import Panels
+from bayes_isa.kernels.panels import Panels, panel_day
 from bayes_isa.kernels.quadrature import Rule
 from bayes_isa.kernels.residual import measurement_term
 from bayes_isa.kernels.trajectory import EVENT_PARTIALS, MARKER_PARTIALS, Design, path, trajectory
@@ -93,7 +93,7 @@ def evaluate_terms(panels: Panels, shape: Shape, parameters: Parameters) -> Term
 def evaluate_curves(panels: Panels, shape: Shape, parameters: Parameters) -> Curves:
     """The whole curve of every patient at panel ends and nodes."""
     design = panels.design
-    n_panels = design.panel_half.size
+    n_panels = int(design.panel_offset[-1])
     curves = Curves(np.empty(n_panels), np.empty(n_panels), np.empty(design.node_day.size))
     path(
         design,
@@ -140,21 +140,25 @@ def event_times(panels: Panels, curves: Curves, target: np.ndarray) -> np.ndarra
 
     With target = -log(U), U uniform, these are draws of progression-free survival.
     """
-    out = np.empty(target.size)
-    _invert(panels.design, panels.rule, panels.panel_end, curves.hazard_end, curves.node_hazard, target, out)
-    return out
+    panel, x = np.empty(target.size, dtype=np.int64), np.empty(target.size)
+    _invert(panels.design, panels.rule, curves.hazard_end, curves.node_hazard, target, panel, x)
+    reached = panel >= 0
+    day = np.where(target >= 0.0, np.inf, np.nan)
+    day[reached] = panel_day(panels.panel_start[panel[reached]], panels.panel_end[panel[reached]], x[reached])[0]
+    return day
 
 
 @njit(nogil=True, cache=True)
 def _invert(
     design: Design,
     rule: Rule,
-    panel_end: np.ndarray,
     hazard_end: np.ndarray,
     node_hazard: np.ndarray,
     target: np.ndarray,
-    out: np.ndarray,
+    panel: np.ndarray,
+    x: np.ndarray,
 ) -> None:
+    """The panel, -1 for none, and the place x in it where each patient's cumulative hazard reaches its target."""
     order = rule.weight.size
     coefficient = np.empty(order)
     for i in range(target.size):
@@ -162,31 +166,32 @@ def _invert(
         used = design.hazard_panels[i]
         p = np.searchsorted(hazard_end[first : first + used], target[i])
         if p == used or not target[i] >= 0.0:
-            out[i] = math.inf if target[i] >= 0.0 else math.nan
+            panel[i] = -1
             continue
         before = hazard_end[first + p - 1] if p > 0 else 0.0
-        half = design.panel_half[first + p]
-        _legendre_coefficients(rule, node_hazard, order * first + p, used, coefficient)
-        wanted = (target[i] - before) / half
+        _legendre_coefficients(
+            rule, node_hazard, design.node_weight, order * first + p, used, coefficient
+        )
         low, high = -1.0, 1.0
         # Bisection to full precision of a double: the interpolated hazard may touch 0 where Newton would fail.
         for _ in range(53):
             middle = 0.5 * (low + high)
-            if _legendre_integral(coefficient, middle) < wanted:
+            if _legendre_integral(coefficient, middle) < target[i] - before:
                 low = middle
             else:
                 high = middle
-        out[i] = panel_end[first + p] + half * (0.5 * (low + high) - 1.0)
+        panel[i] = first + p
+        x[i] = 0.5 * (low + high)
 
 
 @njit
-def _legendre_coefficients(rule, values, start, stride, coefficient):
-    """Legendre expansion of the polynomial through values[start + a * stride] at the rule's nodes."""
+def _legendre_coefficients(rule, values, weights, start, stride, coefficient):
+    """Legendre expansion in x of values x dt/dx, from node values and quadrature weights at start + a * stride."""
     order = rule.weight.size
     coefficient[:] = 0.0
     for a in range(order):
         x = rule.node[a]
-        scaled = rule.weight[a] * values[start + a * stride]
+        scaled = weights[start + a * stride] * values[start + a * stride]
         previous, current = 0.0, 1.0
         for n in range(order):
             coefficient[n] += (n + 0.5) * scaled * current

@@ -29,6 +29,18 @@ _SAME_TIME = 1e-6
 # A panel this short (10 s) that still has not converged means exposure that is not a function of bounded variation.
 _SHORTEST = 1e-4
 _MOST_ROUNDS = 40
+# On the panel that starts at day 0 time is t = end * u^4, u in (0, 1): it turns the hazard's t^(s-1) into a smooth
+# u^(4s-1), where bisection alone would need a dozen panels.
+_GRADING = 4
+
+
+def panel_day(start: np.ndarray, end: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Day t at x in [-1, 1] of panels (broadcast together), and dt/dx."""
+    u = 0.5 * (x + 1.0)
+    first = start == 0.0
+    width = end - start
+    day = np.where(first, width * u**_GRADING, start + width * u)
+    return day, 0.5 * width * np.where(first, _GRADING * u ** (_GRADING - 1), 1.0)
 
 
 @dataclass(frozen=True)
@@ -62,11 +74,12 @@ class ReferenceParameters:
 
 @dataclass(frozen=True)
 class Panels:
-    """The kernel's `Design` with its quadrature rule, the panels' ends (days) and the estimated error per patient."""
+    """The kernel's `Design` with its quadrature rule, the panels' bounds (days) and the estimated error per patient."""
 
     design: Design
     rule: Rule
-    panel_end: np.ndarray  # (n_panels,)
+    panel_start: np.ndarray  # (n_panels,)
+    panel_end: np.ndarray
     error: np.ndarray  # (n_patients,) estimated error of a patient's log-likelihood, worst over the reference sets
     tolerance: float
 
@@ -136,7 +149,7 @@ def build_panels(
     else:
         raise ModelError(f"the quadrature panels did not converge in {_MOST_ROUNDS} rounds of bisection")
     design = _assemble(cuts, timeline, exposure, rule)
-    return Panels(design, rule, cuts.end, error, tolerance)
+    return Panels(design, rule, cuts.start, cuts.end, error, tolerance)
 
 
 def _refuse_endless(cuts: _Cuts, which: np.ndarray) -> None:
@@ -177,7 +190,6 @@ def _assemble(cuts: _Cuts, timeline: Timeline, exposure: ExposureAt, rule: Rule)
     event_at_panel = timeline.event_day[cuts.patient]
     before_event = cuts.end <= event_at_panel
     hazard_panels = np.bincount(cuts.patient, weights=before_event, minlength=n_patients).astype(np.int64)
-    half = 0.5 * (cuts.end - cuts.start)
 
     position = np.arange(cuts.patient.size) - panel_offset[cuts.patient]
     used = hazard_panels[cuts.patient]
@@ -191,8 +203,8 @@ def _assemble(cuts: _Cuts, timeline: Timeline, exposure: ExposureAt, rule: Rule)
     day = np.empty(n_nodes)
     weight = np.empty(n_nodes)
     patient = np.empty(n_nodes, dtype=np.int64)
-    day[place] = (0.5 * (cuts.start + cuts.end))[:, None] + half[:, None] * rule.node
-    weight[place] = half[:, None] * rule.weight
+    day[place], stretch = panel_day(cuts.start[:, None], cuts.end[:, None], rule.node)
+    weight[place] = stretch * rule.weight
     patient[place] = cuts.patient[:, None]
     effect, dexamethasone = exposure(patient, day)
     event_effect, event_dexamethasone = exposure(np.arange(n_patients), timeline.event_day)
@@ -208,7 +220,6 @@ def _assemble(cuts: _Cuts, timeline: Timeline, exposure: ExposureAt, rule: Rule)
         node_log_day=np.log(day),
         node_effect=np.ascontiguousarray(effect, dtype=float),
         node_dexamethasone=np.ascontiguousarray(dexamethasone, dtype=float),
-        panel_half=half,
         event_day=timeline.event_day.astype(float),
         event_effect=np.ascontiguousarray(event_effect, dtype=float),
         event_dexamethasone=np.ascontiguousarray(event_dexamethasone, dtype=float),
@@ -264,7 +275,7 @@ def _panel_errors(
         phi = np.ascontiguousarray(reference.phi[number, chosen])
         outputs = []
         for design in (coarse, fine):
-            n_panels = design.panel_half.size
+            n_panels = design.panel_offset[-1]
             integral, hazard = np.empty(n_panels), np.empty(n_panels)
             path(
                 design,

@@ -1,7 +1,7 @@
 """Gauss-Legendre quadrature on a panel, with the integrals up to each node.
 
-On one panel of half-width w the integral of f over the panel is w * sum_b weight[b] f_b, and the integral from the
-panel's start to node a is w * sum_b partial[a, b] f_b (exact for polynomials of degree < order).
+On a panel the integral of f is sum_b w_b f_b, w_b the rule's weight times dt/dx at node b, and the integral from the
+panel's start to node a is sum_b share[a, b] w_b f_b (exact for polynomials of degree < order).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numpy.polynomial import legendre
 
 
 class Rule(NamedTuple):
-    """Nodes in (-1, 1), weights, and the matrix of partial integrals, each for `order` nodes."""
+    """Nodes x in (-1, 1), weights, and the share of each weight that lies before each node."""
 
     node: np.ndarray  # (order,)
     weight: np.ndarray  # (order,)
-    partial: np.ndarray  # (order, order)
+    share: np.ndarray  # (order, order)
 
     @property
     def order(self) -> int:
@@ -34,5 +34,5 @@ def gauss_legendre(order: int) -> Rule:
     coefficients = (degree + 0.5)[:, None] * legendre.legvander(node, order - 1).T * weight
     integrals = legendre.legint(coefficients, lbnd=-1, axis=0)
     partial = legendre.legval(node, integrals).T
-    return Rule(node, weight, np.ascontiguousarray(partial))
+    return Rule(node, weight, np.ascontiguousarray(partial / weight))
 

@@ -57,7 +57,6 @@ class Design(NamedTuple):
     node_log_day: np.ndarray
     node_effect: np.ndarray
     node_dexamethasone: np.ndarray
-    panel_half: np.ndarray  # (n_panels,) half-width, days
     event_day: np.ndarray  # (n_patients,)
     event_effect: np.ndarray
     event_dexamethasone: np.ndarray
@@ -76,10 +75,10 @@ class Patient(NamedTuple):
     log_day: np.ndarray
     effect: np.ndarray
     dexamethasone: np.ndarray
-    half: np.ndarray
     left: np.ndarray  # exp(-R t)
     drug: np.ndarray  # E(C(t))
     kill: np.ndarray  # kill rate
+    weighted: np.ndarray  # kill rate x quadrature weight
 
 
 @njit(inline="always")
@@ -103,10 +102,10 @@ def _patient(design, order, i, scratch):
         design.node_log_day[nodes],
         design.node_effect[nodes],
         design.node_dexamethasone[nodes],
-        design.panel_half[first:last],
         scratch[0, :size],
         scratch[1, :size],
         scratch[2, :size],
+        scratch[3, :size],
     )
 
 
@@ -119,6 +118,8 @@ def _kill_at_nodes(at, r, ec50, k, saturation):
         at.drug[n] = drug_effect(at.effect[n], ec50, saturation)
     for n in range(at.day.size):
         at.kill[n] = kill_rate(at.left[n], at.drug[n], k, at.dexamethasone[n])
+    for n in range(at.day.size):
+        at.weighted[n] = at.weight[n] * at.kill[n]
 
 
 @njit(fastmath=FASTMATH, error_model="numpy")
@@ -148,19 +149,17 @@ def _integral_at_nodes(at, rule, running, integral):
     """J at the nodes up to the event."""
     for a in range(rule.weight.size):
         row = integral[a * at.used : (a + 1) * at.used]
-        row[:] = 0.0
+        row[:] = running[: at.used]
         for b in range(rule.weight.size):
-            factor = rule.partial[a, b]
-            source = at.kill[b * at.used : (b + 1) * at.used]
+            factor = rule.share[a, b]
+            source = at.weighted[b * at.used : (b + 1) * at.used]
             for p in range(at.used):
                 row[p] += factor * source[p]
-        for p in range(at.used):
-            row[p] = running[p] + at.half[p] * row[p]
 
 
 @njit(fastmath=FASTMATH, error_model="numpy")
-def _sensitivity_to_kill(at, rule, by_integral, later, sensitivity):
-    """Adjoint of `_integral_at_nodes`: what the hazard at later nodes owes to the kill rate at each node, added."""
+def _sensitivity_to_kill(at, rule, by_integral, later, by_weighted):
+    """Adjoint of `_integral_at_nodes`: what the hazard at all later nodes owes to kill x weight at each node."""
     order = rule.weight.size
     later[: at.used] = 0.0
     for a in range(order):
@@ -173,14 +172,13 @@ def _sensitivity_to_kill(at, rule, by_integral, later, sensitivity):
         later[p] = carried
         carried += own
     for b in range(order):
-        row = sensitivity[b * at.used : (b + 1) * at.used]
+        row = by_weighted[b * at.used : (b + 1) * at.used]
+        row[:] = later[: at.used]
         for a in range(order):
-            factor = rule.partial[a, b]
+            factor = rule.share[a, b]
             source = by_integral[a * at.used : (a + 1) * at.used]
             for p in range(at.used):
-                row[p] += at.half[p] * factor * source[p]
-        for p in range(at.used):
-            row[p] += at.half[p] * rule.weight[b] * later[p]
+                row[p] += factor * source[p]
 
 
 @njit(fastmath=FASTMATH, error_model="numpy")
@@ -220,8 +218,8 @@ def _cumulative_hazard(
 ):
     """Cumulative hazard at the event and its derivatives: returns the former, fills the row `out` (10,).
 
-    On entry `hazard` holds the hazard; it is overwritten by hazard x weight, `m` by dH/dJ-like and `rate` by
-    dH/d(rate)-like node values on the way, since both are spent by then.
+    `hazard`, `m` and `rate` are overwritten on the way, by hazard x weight and by its derivatives by log M and by the
+    relative slope; `fraction` by the sensitivity to kill x weight. Each is spent by then.
     """
     count = integral.size
     total = 0.0
@@ -248,7 +246,9 @@ def _cumulative_hazard(
     for n in range(count):
         total_m0 += m[n]
         total_kl += m[n] * at.day[n] + rate[n]
-    _sensitivity_to_kill(at, rule, m, later, rate)
+    _sensitivity_to_kill(at, rule, m, later, fraction)
+    for n in range(count):
+        rate[n] += at.weight[n] * fraction[n]
     sum_kd = 0.0
     sum_r = 0.0
     sum_ec50 = 0.0
@@ -347,7 +347,7 @@ def trajectory(
     """
     order = rule.weight.size
     widest = _widest(design)
-    scratch = np.empty((8, order * widest))
+    scratch = np.empty((9, order * widest))
     running = np.empty((4, widest + 1))
     later = np.empty(widest)
     log_te = math.log(te)
@@ -358,7 +358,7 @@ def trajectory(
         _kill_at_nodes(at, individual.r, individual.ec50, k, shape.effect_saturation)
         _running_integral(at, order, at.kill, running[0])
         _derivative_integrals(
-            at, order, k, shape.effect_saturation, scratch[3, : at.day.size], running
+            at, order, k, shape.effect_saturation, scratch[4, : at.day.size], running
         )
         for j in range(design.measurement_offset[i], design.measurement_offset[i + 1]):
             day = design.measurement_day[j]
@@ -370,8 +370,8 @@ def trajectory(
             by_marker[j, 3] = individual.kd * individual.r * running[1, p]
             by_marker[j, 4] = -individual.kd * running[2, p]
             by_marker[j, 5] = -individual.kd * running[3, p]
-        integral, m, rate = scratch[3, :count], scratch[4, :count], scratch[5, :count]
-        fraction, hazard = scratch[6, :count], scratch[7, :count]
+        integral, m, rate = scratch[4, :count], scratch[5, :count], scratch[6, :count]
+        fraction, hazard = scratch[7, :count], scratch[8, :count]
         scale = math.exp(hazard_lp[i])
         _integral_at_nodes(at, rule, running[0], integral)
         _hazard_at_nodes(
@@ -467,7 +467,7 @@ def path(
     """
     order = rule.weight.size
     widest = _widest(design)
-    scratch = np.empty((7, order * widest))
+    scratch = np.empty((8, order * widest))
     running = np.empty((2, widest + 1))
     log_te = math.log(te)
     for i in range(phi.shape[0]):
@@ -477,10 +477,10 @@ def path(
         _kill_at_nodes(at, individual.r, individual.ec50, k, shape.effect_saturation)
         _running_integral(at, order, at.kill, running[0])
         integral, m, rate, fraction = (
-            scratch[3, :count],
             scratch[4, :count],
             scratch[5, :count],
             scratch[6, :count],
+            scratch[7, :count],
         )
         first = design.panel_offset[i]
         hazard = node_hazard[order * first : order * (first + at.panels)]

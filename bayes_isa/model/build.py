@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,19 @@ UNITS: Mapping[str, str] = {
 }
 
 
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a model was built from; `fit` stores it beside the draws."""
+
+    data: JointData
+    priors: PriorSet
+
+
+def record_of(model: pm.Model) -> ModelRecord | None:
+    """The record that `build_model` left on its model, None on other models."""
+    return getattr(model, "bayes_isa_record", None)
+
+
 def build_model(trial: Trial, priors: PriorSet | str = "weakly_informative", spec: ModelSpec | None = None) -> pm.Model:
     """The joint model of `trial` as a plain `pm.Model`, with two observed variables.
 
@@ -53,6 +66,7 @@ def build_model(trial: Trial, priors: PriorSet | str = "weakly_informative", spe
         means, omegas = _population(data, prior_set)
         phi = _individuals(data, means, omegas)
         _outcomes(data, prior_set, phi)
+    model.bayes_isa_record = ModelRecord(data, prior_set)
     return model
 
 
@@ -171,14 +185,10 @@ def _outcomes(data: JointData, priors: PriorSet, phi: Any) -> None:
 
 
 def _measurement_logp(value: Any, log_m: Any, sigma_add: Any, sigma_prop: Any, lloq: Any, below: Any) -> Any:
-    return MeasurementTerm()(log_m, value, below, sigma_add, sigma_prop)[0]
+    # CustomDist broadcasts its parameters: both sigmas arrive with one element.
+    return MeasurementTerm()(log_m, value, below, pt.squeeze(sigma_add), pt.squeeze(sigma_prop))[0]
 
 
 def _pfs_logp(value: Any, cumulative: Any, log_hazard: Any, event: Any, *_: Any) -> Any:
     # The kernel has its panels end at the trial's own times, which `value` repeats.
     return event * log_hazard - cumulative
-
-
-def model_attributes(trial: Trial, priors: PriorSet, spec: ModelSpec) -> dict[str, str]:
-    """What a saved fit must remember of its model, as JSON texts."""
-    return {"spec": json.dumps(spec.to_dict()), "priors": json.dumps(priors.to_dict()), "trial": trial.name}

@@ -9,6 +9,7 @@ from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
 from bayes_isa.pk import (
     PK_PARAMETERS,
+    Doses,
     Exposure,
     constant_exposure,
     pk_exposure,
@@ -51,11 +52,11 @@ def _typical(patients: pd.DataFrame) -> np.ndarray:
     return typical_parameters(weight, b2m, igg, female, asian)
 
 
-def _of_drug(doses: pd.DataFrame, ids: pd.Index, drug: str) -> tuple[np.ndarray, ...]:
-    """Patient positions, days, amounts (mg) and durations (h) of one drug's doses."""
+def _of_drug(doses: pd.DataFrame, ids: pd.Index, drug: str) -> Doses:
+    """One drug's doses, patients by position."""
     rows = doses[doses["drug"] == drug]
     patient = ids.get_indexer(pd.Index(rows["id"])).astype(np.int64)
-    return (
+    return Doses(
         patient,
         rows["day"].to_numpy(dtype=float),
         rows["amount_mg"].to_numpy(dtype=float),
@@ -73,16 +74,16 @@ def trial_exposure(
     """
     ids = patients.index
     isatuximab = _of_drug(doses, ids, "isatuximab")
-    dexamethasone = _of_drug(doses, ids, "dexamethasone")[:3]
+    dexamethasone = _of_drug(doses, ids, "dexamethasone")
     if kind == "pk":
-        if isatuximab[0].size == 0:
+        if isatuximab.patient.size == 0:
             raise ModelError(
                 "exposure='pk' needs isatuximab doses and the data set has none; use exposure='constant'"
             )
         return pk_exposure(pk_parameters(patients), isatuximab, dexamethasone, until_day)
     on, off = np.zeros(len(ids)), np.full(len(ids), np.inf)
-    for i in np.unique(isatuximab[0]):
-        days = np.sort(isatuximab[1][isatuximab[0] == i])
+    for i in np.unique(isatuximab.patient):
+        days = np.sort(isatuximab.day[isatuximab.patient == i])
         # After the last dose a patient stays on treatment for one more interval; 14 days where only one dose tells.
         on[i], off[i] = days[0], days[-1] + (days[-1] - days[-2] if days.size > 1 else 14.0)
     return constant_exposure(len(ids), on, off, dexamethasone)

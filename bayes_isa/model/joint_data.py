@@ -13,7 +13,7 @@ import xarray as xr
 from bayes_isa.data import Trial
 from bayes_isa.data.covariates import available_covariates, design_matrix
 from bayes_isa.errors import BayesIsaWarning, ModelError
-from bayes_isa.kernels.hazard import Shape, make_shape
+from bayes_isa.kernels.hazard import LINK_UNITS, Shape, make_shape
 from bayes_isa.kernels.panels import Panels, Timeline, build_panels
 from bayes_isa.model.exposures import trial_exposure
 from bayes_isa.model.reference import reference_parameters
@@ -37,6 +37,12 @@ class JointData:
     below: np.ndarray
     event: np.ndarray  # (patient,) bool
     has_dexamethasone: bool
+
+    @property
+    def link_unit(self) -> str:
+        """Unit of beta_link: per unit of what the hazard is linked to."""
+        unit = LINK_UNITS[self.spec.link]
+        return unit if unit == "1" else f"1/({unit})"
 
     @property
     def patient_ids(self) -> list[str]:

@@ -1,0 +1,163 @@
+"""`diagnose`: can the draws of a fit be trusted? Names what fails, by how much, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_isa.errors import ConvergenceError, ModelError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a trustworthy fit meets.
+
+    R-hat and ESS after Vehtari et al. 2021 (doi:10.1214/20-BA1221): rank-normalised R-hat at most 1.01, bulk and tail
+    ESS at least 100 a chain of the usual four. E-BFMI below 0.3 after Betancourt 2016 (arXiv:1604.00695). Divergences: one
+    in a thousand, above which estimates of tails are suspect. Individual parameters number a thousand, of which the
+    largest of well-mixed R-hats lies above 1.01 by chance; hence a bound of their own.
+    """
+
+    r_hat: float = 1.01
+    r_hat_individual: float = 1.05
+    ess: float = 400.0
+    divergences: float = 1e-3
+    e_bfmi: float = 0.3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check that failed: where, the value found, the limit, and what to do about it."""
+
+    check: str
+    where: str
+    value: float
+    limit: float
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.check} of {self.where}: {self.value:.4g} (limit {self.limit:g}). {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Outcome of `diagnose`: the table of population parameters, the sampler's numbers, and what failed."""
+
+    table: pd.DataFrame = field(repr=False)
+    sampler: dict[str, float]
+    failures: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures
+
+    def raise_if_failed(self) -> None:
+        """Raise ConvergenceError naming every failed check."""
+        if self.failures:
+            raise ConvergenceError("the fit failed its diagnostics:\n" + "\n".join(f"  - {f}" for f in self.failures))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {
+            "ok": self.ok,
+            "failures": [asdict(f) for f in self.failures],
+            "sampler": self.sampler,
+            "parameters": self.table.reset_index().to_dict(orient="records"),
+        }
+
+    def __str__(self) -> str:
+        verdict = "converged" if self.ok else f"{len(self.failures)} checks failed"
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in self.sampler.items())
+        lines = [f"{verdict}: {numbers}", *(f"  - {f}" for f in self.failures)]
+        return "\n".join(lines)
+
+
+def diagnose(fit: xr.DataTree, *, limits: Limits | None = None) -> Diagnosis:
+    """Check R-hat, bulk and tail ESS, divergences and E-BFMI of a fit.
+
+    Population parameters are every posterior variable without a patient dimension; individual ones are held to an R-hat
+    bound of their own. Raises ModelError for a tree without posterior or sample_stats.
+    """
+    if "posterior" not in fit.children or "sample_stats" not in fit.children:
+        raise ModelError("expected a fit with the groups posterior and sample_stats")
+    bound = limits or Limits()
+    posterior = fit["posterior"].to_dataset()
+    population = posterior[[str(n) for n, v in posterior.data_vars.items() if "patient" not in v.dims]]
+    individual = posterior[[str(n) for n in ("phi",) if n in posterior]]
+    table = _population_table(population)
+    sampler = _sampler_numbers(fit, individual)
+    failures = [
+        *_parameter_failures(table, bound, chains=posterior.sizes["chain"]),
+        *_sampler_failures(sampler, bound),
+    ]
+    return Diagnosis(table, sampler, tuple(failures))
+
+
+def _population_table(population: xr.Dataset) -> pd.DataFrame:
+    """One row per scalar: mean, sd, 90 % interval, R-hat, ESS."""
+    table = az.summary(population, ci_prob=0.9, ci_kind="eti", round_to="none")
+    table.index.name = "parameter"
+    return table.rename(columns={"r_hat": "r_hat"}).astype(float)
+
+
+def _sampler_numbers(fit: xr.DataTree, individual: xr.Dataset) -> dict[str, float]:
+    stats = fit["sample_stats"].to_dataset()
+    diverging = stats["diverging"].to_numpy()
+    numbers = {
+        "draws": float(diverging.size),
+        "divergences": float(diverging.sum()),
+        "divergent_share": float(diverging.mean()),
+    }
+    if "energy" in stats:
+        energy = stats["energy"].to_numpy()
+        numbers["min_e_bfmi"] = float(np.min(np.mean(np.diff(energy, axis=1) ** 2, axis=1) / np.var(energy, axis=1)))
+    if "n_steps" in stats:
+        numbers["gradients_per_draw"] = float(stats["n_steps"].mean())
+    if individual.data_vars:
+        r_hat = az.rhat(individual)["phi"]
+        numbers["max_r_hat_individual"] = float(r_hat.max())
+    return numbers
+
+
+def _parameter_failures(table: pd.DataFrame, bound: Limits, *, chains: int) -> list[Finding]:
+    failures = []
+    longer = "Run longer chains (--draws), or look at its trace and at the prior"
+    if chains < 2:
+        failures.append(Finding("number of chains", "the fit", chains, 2, "R-hat needs at least two chains"))
+    for name, row in table.iterrows():
+        if not row["r_hat"] <= bound.r_hat and chains > 1:
+            failures.append(Finding("R-hat", str(name), row["r_hat"], bound.r_hat, longer))
+        for column in ("ess_bulk", "ess_tail"):
+            if not row[column] >= bound.ess:
+                failures.append(Finding(column.replace("_", " "), str(name), row[column], bound.ess, longer))
+    return failures
+
+
+def _sampler_failures(numbers: dict[str, float], bound: Limits) -> list[Finding]:
+    checks = [
+        (
+            "share of divergent draws",
+            "divergent_share",
+            bound.divergences,
+            True,
+            "Raise target_accept (0.9, 0.95); if they persist the posterior has a place the sampler cannot enter",
+        ),
+        ("E-BFMI", "min_e_bfmi", bound.e_bfmi, False, "A heavy-tailed prior or a funnel; try other coordinates"),
+        (
+            "largest R-hat",
+            "max_r_hat_individual",
+            bound.r_hat_individual,
+            True,
+            "Some individual parameters have not mixed; run longer chains",
+        ),
+    ]
+    return [
+        Finding(check, "all chains" if key != "max_r_hat_individual" else "phi", numbers[key], limit, remedy)
+        for check, key, limit, upper, remedy in checks
+        if key in numbers and not (numbers[key] <= limit if upper else numbers[key] >= limit)
+    ]

@@ -1,0 +1,116 @@
+"""Fits on disk: a fit is a DataTree that carries its trial, specification and priors, so that it can be used alone."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_isa.data import Trial
+from bayes_isa.errors import ModelError
+from bayes_isa.model.priors import PriorSet
+from bayes_isa.model.spec import ModelSpec
+
+# Raised when what is stored changes so that older files cannot be read as they are.
+FORMAT = 1
+_TABLES = ("patients", "doses", "mprotein", "pfs")
+_INDEXED = ("patients", "pfs")
+
+
+def save_fit(fit: xr.DataTree, path: str | Path) -> Path:
+    """Write `fit` to a netCDF-4 file and return its path; raises ModelError when the place cannot be written to."""
+    target = Path(path)
+    require_writable(target)
+    fit.to_netcdf(target, engine="h5netcdf")
+    return target
+
+
+def load_fit(path: str | Path) -> xr.DataTree:
+    """Read what `save_fit` wrote; raises ModelError for a file that is absent, not netCDF, or not a fit."""
+    source = Path(path)
+    if not source.is_file():
+        raise ModelError(f"{source}: no such file; `bayes-isa fit DATA --out {source}` writes one")
+    try:
+        fit = xr.load_datatree(source, engine="h5netcdf")
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{source}: expected a netCDF file written by bayes_isa, found something else ({error})"
+        ) from error
+    if "bayes_isa_format" not in fit.attrs or "posterior" not in fit.children:
+        raise ModelError(f"{source}: a netCDF file, but not a fit: it has no posterior written by bayes_isa")
+    if int(fit.attrs["bayes_isa_format"]) > FORMAT:
+        raise ModelError(f"{source}: written by a newer bayes_isa ({fit.attrs.get('bayes_isa')}); upgrade to read it")
+    return fit
+
+
+def require_writable(target: Path) -> None:
+    """Raise ModelError now, not after hours of sampling, when `target` cannot be written."""
+    folder = target.parent
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such directory to write {target.name} to; create it first")
+    if target.is_dir():
+        raise ModelError(f"{target}: expected a file name, found a directory")
+    try:
+        existed = target.exists()
+        with target.open("ab"):
+            pass
+        if not existed:
+            target.unlink()
+    except OSError as error:
+        raise ModelError(f"{target}: cannot be written ({error.strerror})") from error
+
+
+def trial_dataset(trial: Trial) -> xr.Dataset:
+    """The trial's four tables as CSV texts, exact to the last digit."""
+    texts = {name: getattr(trial, name).to_csv(index=name in _INDEXED) for name in _TABLES}
+    kinds = {name: json.dumps(getattr(trial, name).dtypes.astype(str).to_dict()) for name in _TABLES}
+    return xr.Dataset(
+        {name: ((), text, {"dtypes": kinds[name]}) for name, text in texts.items()}, attrs={"name": trial.name}
+    )
+
+
+def trial_of(fit: xr.DataTree) -> Trial:
+    """The trial that `fit` was fitted to; raises ModelError when the fit carries none."""
+    if "trial" not in fit.children:
+        raise ModelError("this fit carries no trial: it was not made by bayes_isa.fit; pass the trial yourself")
+    stored = fit["trial"].to_dataset()
+    tables = {}
+    for name in _TABLES:
+        variable = stored[name]
+        kinds = json.loads(variable.attrs["dtypes"])
+        columns = {column: str if kind in ("object", "str", "string") else kind for column, kind in kinds.items()}
+        table = pd.read_csv(
+            io.StringIO(str(variable.item())),
+            dtype={**columns, "id": str},
+            float_precision="round_trip",
+            keep_default_na=False,
+            na_values=[""],
+        )
+        tables[name] = table.set_index("id") if name in _INDEXED else table
+    return Trial(**tables, name=str(stored.attrs["name"]))
+
+
+def spec_of(fit: xr.DataTree) -> ModelSpec:
+    """The specification of `fit`; raises ModelError when the fit carries none."""
+    return ModelSpec(**json.loads(_attribute(fit, "spec")))
+
+
+def priors_of(fit: xr.DataTree) -> PriorSet:
+    """The prior set of `fit`; raises ModelError when the fit carries none."""
+    return PriorSet.from_dict(json.loads(_attribute(fit, "priors")))
+
+
+def _attribute(fit: xr.DataTree, name: str) -> str:
+    if name not in fit.attrs:
+        raise ModelError(f"this fit carries no {name}: it was not made by bayes_isa.fit")
+    return str(fit.attrs[name])
+
+
+def stack_draws(posterior: xr.Dataset) -> xr.Dataset:
+    """The posterior with chain and draw flattened to one plain dimension `sample`."""
+    stacked = posterior.stack(sample=("chain", "draw"), create_index=False)
+    return stacked.assign_coords(sample=np.arange(stacked.sizes["sample"]))
