@@ -1,0 +1,21 @@
+"""Dosing regimens: `Regimen.parse("20 mg/kg QW-Q2W + dex")`, modified, printed, turned into explicit doses.
+
+The grammar of short names is in `bayes_isa.regimens.regimen`.
+"""
+
+from bayes_isa.regimens.published import PUBLISHED_REGIMENS, SIMULATED_ARMS, STUDY_ARMS
+from bayes_isa.regimens.regimen import Delay, Reduction, Regimen
+from bayes_isa.regimens.schedule import MONTH_DAYS, Phase, Schedule, Window
+
+__all__ = [
+    "MONTH_DAYS",
+    "PUBLISHED_REGIMENS",
+    "SIMULATED_ARMS",
+    "STUDY_ARMS",
+    "Delay",
+    "Phase",
+    "Reduction",
+    "Regimen",
+    "Schedule",
+    "Window",
+]
