@@ -18,6 +18,7 @@ so that Newton works on the seven C_j alone and only the diagonal of its matrix 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -58,61 +59,88 @@ def linear_rate(t, theta):
     return k_inf * math.exp(clm * (1.0 - sigmoid))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _solve_in_place(matrix, columns):
-    """Gaussian elimination; `columns` (N_STAGES, m) becomes the solution, `matrix` is spent.
+class Scratch(NamedTuple):
+    """Memory of a step, made once: `Scratch(*scratch_arrays())`."""
 
-    Without pivoting: Radau IIA is algebraically stable and both compartments lose drug, so that every
-    matrix here, its rows weighted by those of the quadrature, has a positive definite symmetric part.
-    """
-    m = columns.shape[1]
+    stages: np.ndarray  # (4, 7): C, P, forcing, diagonal
+    base: np.ndarray  # (7, 7)
+    system: np.ndarray  # (7, 8): a matrix and its right-hand side
+    coupling: np.ndarray  # (7, 14): I + z A and A, then 1 and G
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def scratch_arrays():
+    """Arrays for a `Scratch`."""
+    return (
+        np.empty((4, N_STAGES)),
+        np.empty((N_STAGES, N_STAGES)),
+        np.empty((N_STAGES, N_STAGES + 1)),
+        np.empty((N_STAGES, 2 * N_STAGES)),
+    )
+
+
+# Both eliminations go without pivoting: Radau IIA is algebraically stable and the compartments only lose drug,
+# so that every matrix here, its rows weighted as in the quadrature, has a positive definite symmetric part.
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solve(system, x):
+    """Gaussian elimination of the augmented `system` (7, 8), which is spent; the solution goes to `x`."""
     for i in range(N_STAGES):
-        inverse = 1.0 / matrix[i, i]
-        matrix[i, i] = inverse
+        inverse = 1.0 / system[i, i]
+        system[i, i] = inverse
         for r in range(i + 1, N_STAGES):
-            factor = matrix[r, i] * inverse
-            for j in range(i + 1, N_STAGES):
-                matrix[r, j] -= factor * matrix[i, j]
-            for j in range(m):
-                columns[r, j] -= factor * columns[i, j]
+            factor = system[r, i] * inverse
+            for j in range(i + 1, N_STAGES + 1):
+                system[r, j] -= factor * system[i, j]
     for i in range(N_STAGES - 1, -1, -1):
+        total = system[i, N_STAGES]
         for r in range(i + 1, N_STAGES):
-            factor = matrix[i, r]
-            for j in range(m):
-                columns[i, j] -= factor * columns[r, j]
-        for j in range(m):
-            columns[i, j] *= matrix[i, i]
+            total -= system[i, r] * x[r]
+        x[i] = total * system[i, i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def attempt_step(t, h, c0, p0, inflow, theta, rtol, atol, work, out):
-    """Try a step of `h` hours from (t, C0, P0) and write the Legendre series of C to `out` (8,).
-
-    `work` is scratch of shape (4, 7, 7). Returns C and P at the end and the error over the tolerance
-    (acceptable up to 1; infinite when Newton fails).
-    """
-    k12, k21, vm, km = theta[4], theta[5], theta[6], theta[7]
-    c, p, forcing, diagonal = work[0, 0], work[0, 1], work[0, 2], work[0, 3]
-    base, matrix, g, step = work[1], work[2], work[3], work[0].reshape(-1)[-N_STAGES:].reshape((N_STAGES, 1))
-
-    z = h * k21
+def _couple(z, coupling):
+    """Gauss-Jordan elimination of [I + z A | A] in `coupling` (7, 14), whose right half becomes G."""
     for i in range(N_STAGES):
         for j in range(N_STAGES):
-            matrix[i, j] = z * _A[i, j]
-            g[i, j] = _A[i, j]
-        matrix[i, i] += 1.0
-    _solve_in_place(matrix, g)
+            coupling[i, j] = z * _A[i, j]
+            coupling[i, j + N_STAGES] = _A[i, j]
+        coupling[i, i] += 1.0
+    for i in range(N_STAGES):
+        inverse = 1.0 / coupling[i, i]
+        for j in range(2 * N_STAGES):
+            coupling[i, j] *= inverse
+        for r in range(N_STAGES):
+            if r != i:
+                factor = coupling[r, i]
+                for j in range(2 * N_STAGES):
+                    coupling[r, j] -= factor * coupling[i, j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def attempt_step(t, h, c0, p0, inflow, theta, rtol, atol, scratch, out):
+    """Try a step of `h` hours from (t, C0, P0) and write the Legendre series of C to `out` (8,).
+
+    Returns C and P at the end and the error over the tolerance: up to 1 is good, infinite a failure of Newton.
+    """
+    k12, k21, vm, km = theta[4], theta[5], theta[6], theta[7]
+    c, p, forcing, diagonal = scratch.stages
+    g = scratch.coupling[:, N_STAGES:]
+    z = h * k21
+    _couple(z, scratch.coupling)
     for i in range(N_STAGES):
         row = 0.0
         for j in range(N_STAGES):
             row += g[i, j]
-            base[i, j] = _A_INV[i, j] / h - k12 * z * g[i, j]
+            scratch.base[i, j] = _A_INV[i, j] / h - k12 * z * g[i, j]
         p[i] = p0 * (1.0 - z * row)
         forcing[i] = inflow + _A_INV_ONE[i] * c0 / h + k12 * p[i]
         diagonal[i] = linear_rate(t + _X[i] * h, theta) + k12
         c[i] = c0
 
-    if not _newton(c, base, diagonal, forcing, vm, km, rtol, atol, matrix, step):
+    if not _newton(c, scratch.base, diagonal, forcing, vm, km, rtol, atol, scratch.system):
         return c0, p0, math.inf
     for i in range(N_STAGES):
         for j in range(N_STAGES):
@@ -121,29 +149,33 @@ def attempt_step(t, h, c0, p0, inflow, theta, rtol, atol, work, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _newton(c, base, diagonal, forcing, vm, km, rtol, atol, matrix, step):
+def _newton(c, base, diagonal, forcing, vm, km, rtol, atol, system):
     """Solve (base + diag) C + Vm C/(Km + C) = forcing for the stage values, from the guess in `c`."""
+    step = np.empty(N_STAGES)
     for _ in range(_MAX_NEWTON):
         for i in range(N_STAGES):
             inverse = 1.0 / (km + c[i])
             residual = forcing[i] - (diagonal[i] + vm * inverse) * c[i]
             for j in range(N_STAGES):
                 residual -= base[i, j] * c[j]
-                matrix[i, j] = base[i, j]
-            matrix[i, i] += diagonal[i] + vm * km * inverse * inverse
-            step[i, 0] = residual
-        _solve_in_place(matrix, step)
-        change = 0.0
+                system[i, j] = base[i, j]
+            system[i, i] += diagonal[i] + vm * km * inverse * inverse
+            system[i, N_STAGES] = residual
+        _solve(system, step)
+        error = 0.0
         for i in range(N_STAGES):
+            value = c[i] + step[i]
+            if not math.isfinite(value):
+                return False
             # a guess that leaves the domain of the equation restarts at its border
-            value = c[i] + step[i, 0]
             value = value if value > -0.5 * km else 0.0
-            change = max(change, abs(value - c[i]) / (atol + rtol * abs(value)))
+            change = abs(value - c[i])
+            # what is left after a step of Newton: the square of the step over the scale Km + C of the curvature
+            left = change * min(1.0, change / (km + min(c[i], value)))
+            error = max(error, left / (atol + rtol * abs(value)))
             c[i] = value
-        if change < 0.01:
+        if error < 0.01:
             return True
-        if not math.isfinite(change):
-            return False
     return False
 
 

@@ -50,14 +50,14 @@ def checked_queries(
     patient: ArrayLike, day: ArrayLike, n_patients: int, until_day: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Positions and days as arrays (m,); raises `DataError` for an unknown patient or a day out of reach."""
-    who, when = np.broadcast_arrays(
-        np.atleast_1d(np.asarray(patient, dtype=np.int64)), np.asarray(day, dtype=float)
-    )
+    shape = np.broadcast_shapes(np.shape(patient), np.shape(day), (1,))
+    who = np.array(np.broadcast_to(np.asarray(patient, dtype=np.int64), shape))
+    when = np.array(np.broadcast_to(np.asarray(day, dtype=float), shape))
     _raise_where((who < 0) | (who >= n_patients), who, f"patient positions must be 0 to {n_patients - 1}")
     _raise_where(~np.isfinite(when), when, "days must be finite")
     if until_day is not None:
         _raise_where(when > until_day[who], when, "days must not go beyond until_day of the patient")
-    return np.ascontiguousarray(who), np.ascontiguousarray(when)
+    return who, when
 
 
 def _raise_where(bad: NDArray[np.bool_], values: NDArray, message: str) -> None:

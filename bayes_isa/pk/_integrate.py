@@ -7,7 +7,14 @@ import math
 import numpy as np
 from numba import njit
 
-from bayes_isa.pk._collocation import N_COEFFICIENTS, N_STAGES, attempt_step, evaluate_series
+from bayes_isa.pk._collocation import (
+    N_COEFFICIENTS,
+    N_STAGES,
+    Scratch,
+    attempt_step,
+    evaluate_series,
+    scratch_arrays,
+)
 
 FAILURES = ("", "a step became too small", "too many steps")
 """What a non-zero reason of `integrate_many` means."""
@@ -28,7 +35,7 @@ def integrate_many(theta, offsets, time_h, inflow_change, count_change, jump, un
     step_offsets = np.zeros(n + 1, np.int64)
     steps = np.empty((64 * n + 64, _WIDTH))
     used = 0
-    work = np.empty((4, N_STAGES, N_STAGES))
+    scratch = Scratch(*scratch_arrays())
     opening = np.empty(2)
     for i in range(n):
         row = theta[i]
@@ -47,7 +54,7 @@ def integrate_many(theta, offsets, time_h, inflow_change, count_change, jump, un
             if end - t > _SAME_TIME_H:
                 kind = 1 if running > 0 else 0
                 steps, used, c, p, reason = _advance(
-                    origin, t, end, c, p, inflow, constants, rtol, atol, work, opening[kind:], steps, used
+                    origin, t, end, c, p, inflow, constants, rtol, atol, scratch, opening[kind:], steps, used
                 )
                 if reason == 0 and used - step_offsets[i] > _MAX_STEPS:
                     reason = 2
@@ -65,7 +72,7 @@ def integrate_many(theta, offsets, time_h, inflow_change, count_change, jump, un
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _advance(origin, start, end, c, p, inflow, theta, rtol, atol, work, opening, steps, used):
+def _advance(origin, start, end, c, p, inflow, theta, rtol, atol, scratch, opening, steps, used):
     """Step from `start` to `end` (hours) at one inflow, appending to `steps`, which grows as needed.
 
     `opening[0]` is the step that opened the patient's last stretch of this kind: a good guess for this one.
@@ -82,7 +89,7 @@ def _advance(origin, start, end, c, p, inflow, theta, rtol, atol, work, opening,
             bigger[:used] = steps
             steps = bigger
         c_new, p_new, error = attempt_step(
-            t - origin, h, c, p, inflow, theta, rtol, atol, work, steps[used, 2:]
+            t - origin, h, c, p, inflow, theta, rtol, atol, scratch, steps[used, 2:]
         )
         factor = 10.0 if error == 0.0 else 0.9 * error ** (-1.0 / N_STAGES)
         if not error <= 1.0:
