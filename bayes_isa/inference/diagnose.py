@@ -59,7 +59,9 @@ class Diagnosis:
     def raise_if_failed(self) -> None:
         """Raise ConvergenceError naming every failed check."""
         if self.failures:
-            raise ConvergenceError("the fit failed its diagnostics:\n" + "\n".join(f"  - {f}" for f in self.failures))
+            raise ConvergenceError(
+                "the fit failed its diagnostics:\n" + "\n".join(f"  - {f}" for f in self.failures)
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -115,7 +117,9 @@ def _sampler_numbers(fit: xr.DataTree, individual: xr.Dataset) -> dict[str, floa
     }
     if "energy" in stats:
         energy = stats["energy"].to_numpy()
-        numbers["min_e_bfmi"] = float(np.min(np.mean(np.diff(energy, axis=1) ** 2, axis=1) / np.var(energy, axis=1)))
+        numbers["min_e_bfmi"] = float(
+            np.min(np.mean(np.diff(energy, axis=1) ** 2, axis=1) / np.var(energy, axis=1))
+        )
     if "n_steps" in stats:
         numbers["gradients_per_draw"] = float(stats["n_steps"].mean())
     if individual.data_vars:
@@ -147,7 +151,13 @@ def _sampler_failures(numbers: dict[str, float], bound: Limits) -> list[Finding]
             True,
             "Raise target_accept (0.9, 0.95); if they persist the posterior has a place the sampler cannot enter",
         ),
-        ("E-BFMI", "min_e_bfmi", bound.e_bfmi, False, "A heavy-tailed prior or a funnel; try other coordinates"),
+        (
+            "E-BFMI",
+            "min_e_bfmi",
+            bound.e_bfmi,
+            False,
+            "A heavy-tailed prior or a funnel; try other coordinates",
+        ),
         (
             "largest R-hat",
             "max_r_hat_individual",

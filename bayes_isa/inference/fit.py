@@ -141,7 +141,10 @@ def _labelled(
                 "lloq": ("measurement", data.lloq, {"units": "g/L"}),
                 "below_lloq": ("measurement", data.below),
                 "measurement_day": ("measurement", data.trial.mprotein["day"].to_numpy(), {"units": "day"}),
-                "measurement_patient": ("measurement", data.trial.mprotein["id"].to_numpy(dtype=str).astype(object)),
+                "measurement_patient": (
+                    "measurement",
+                    data.trial.mprotein["id"].to_numpy(dtype=str).astype(object),
+                ),
             },
             coords={"patient": data.patient_ids, "measurement": np.arange(data.value.size)},
         )

@@ -43,7 +43,9 @@ def load_fit(path: str | Path) -> xr.DataTree:
     if "bayes_isa_format" not in fit.attrs or "posterior" not in fit.children:
         raise ModelError(f"{source}: a netCDF file, but not a fit: it has no posterior written by bayes_isa")
     if int(fit.attrs["bayes_isa_format"]) > FORMAT:
-        raise ModelError(f"{source}: written by a newer bayes_isa ({fit.attrs.get('bayes_isa')}); upgrade to read it")
+        raise ModelError(
+            f"{source}: written by a newer bayes_isa ({fit.attrs.get('bayes_isa')}); upgrade to read it"
+        )
     return fit
 
 
@@ -69,20 +71,25 @@ def trial_dataset(trial: Trial) -> xr.Dataset:
     texts = {name: getattr(trial, name).to_csv(index=name in _INDEXED) for name in _TABLES}
     kinds = {name: json.dumps(getattr(trial, name).dtypes.astype(str).to_dict()) for name in _TABLES}
     return xr.Dataset(
-        {name: ((), text, {"dtypes": kinds[name]}) for name, text in texts.items()}, attrs={"name": trial.name}
+        {name: ((), text, {"dtypes": kinds[name]}) for name, text in texts.items()},
+        attrs={"name": trial.name},
     )
 
 
 def trial_of(fit: xr.DataTree) -> Trial:
     """The trial that `fit` was fitted to; raises ModelError when the fit carries none."""
     if "trial" not in fit.children:
-        raise ModelError("this fit carries no trial: it was not made by bayes_isa.fit; pass the trial yourself")
+        raise ModelError(
+            "this fit carries no trial: it was not made by bayes_isa.fit; pass the trial yourself"
+        )
     stored = fit["trial"].to_dataset()
     tables = {}
     for name in _TABLES:
         variable = stored[name]
         kinds = json.loads(variable.attrs["dtypes"])
-        columns = {column: str if kind in ("object", "str", "string") else kind for column, kind in kinds.items()}
+        columns = {
+            column: str if kind in ("object", "str", "string") else kind for column, kind in kinds.items()
+        }
         table = pd.read_csv(
             io.StringIO(str(variable.item())),
             dtype={**columns, "id": str},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,11 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from bayes_isa.data import Trial
+from bayes_isa.errors import BayesIsaWarning
+from bayes_isa.kernels.trajectory import INDIVIDUAL
+from bayes_isa.model.coordinates import phi_in_response_coordinates
 from bayes_isa.model.joint_data import JointData, prepare
+from bayes_isa.model.laplace import Population, WarmStart, warm_start
 from bayes_isa.model.observed import measurement_random, pfs_random
 from bayes_isa.model.op import JointTrajectory, MeasurementTerm, design_inputs
 from bayes_isa.model.prior import vector_prior
@@ -46,7 +51,9 @@ def record_of(model: pm.Model) -> ModelRecord | None:
     return getattr(model, "bayes_isa_record", None)
 
 
-def build_model(trial: Trial, priors: PriorSet | str = "weakly_informative", spec: ModelSpec | None = None) -> pm.Model:
+def build_model(
+    trial: Trial, priors: PriorSet | str = "weakly_informative", spec: ModelSpec | None = None
+) -> pm.Model:
     """The joint model of `trial` as a plain `pm.Model`, with two observed variables.
 
     `m_protein` (dims measurement, g/L; a value below its LLOQ is left-censored there) and `pfs` (dims patient, days;
@@ -62,12 +69,57 @@ def build_model(trial: Trial, priors: PriorSet | str = "weakly_informative", spe
     """
     prior_set = load_priors(priors) if isinstance(priors, str) else priors
     data = prepare(trial, spec or ModelSpec())
+    start = warm_start(data, prior_set)
+    if start.failed:
+        warnings.warn(
+            f"no individual mode found for patients {', '.join(start.failed)}: their sampling coordinates rest on the "
+            "population alone (slower there, same posterior)",
+            BayesIsaWarning,
+            stacklevel=2,
+        )
     with pm.Model(coords=_coords(data)) as model:
-        means, omegas = _population(data, prior_set)
-        phi = _individuals(data, means, omegas)
-        _outcomes(data, prior_set, phi)
+        prior = _Priors(prior_set, start.population)
+        means, omegas = _population(data, prior)
+        # Without dexamethasone in the data k acts on nothing, so it is no parameter.
+        k = prior.scalar("k") if data.has_dexamethasone else pt.constant(0.0)
+        phi = _individuals(data, start, means, omegas, k)
+        _outcomes(data, prior, phi, k)
     model.bayes_isa_record = ModelRecord(data, prior_set)
     return model
+
+
+@dataclass(frozen=True)
+class _Priors:
+    """Makes population variables from the prior set, started at the warm start's estimate."""
+
+    priors: PriorSet
+    start: Population
+
+    def scalar(self, name: str) -> Any:
+        """A population parameter by name."""
+        return self.priors.parameters[name].pymc(name, initval=self._initial(name))
+
+    def link(self, link: str) -> Any:
+        return self.priors.link(link).pymc("beta_link", initval=self.start.shared["beta_link"])
+
+    def effects(self, data: JointData, target: str) -> Any:
+        """X beta of one target, (n_patients,); zeros without covariates."""
+        matrix = data.covariates[target]
+        names = [str(name) for name in matrix["covariate"].to_numpy()]
+        if not names:
+            return pt.zeros(data.trial.n_patients)
+        dist, kwargs = vector_prior([self.priors.covariate_effect(target, name) for name in names])
+        dims = f"covariate_{target}"
+        beta = getattr(pm, dist)(f"beta_{target}", **kwargs, dims=dims, initval=self.start.effects[target])
+        return pt.dot(pt.as_tensor_variable(matrix.to_numpy()), beta)
+
+    def _initial(self, name: str) -> float:
+        if name in self.start.shared:
+            return self.start.shared[name]
+        kind, _, individual = name.partition("_")
+        if kind == "omega":
+            return float(self.start.omega[INDIVIDUAL.index(individual)])
+        return float(self.start.typical[INDIVIDUAL.index(name.removesuffix("_pop"))])
 
 
 def _coords(data: JointData) -> dict[str, Any]:
@@ -82,76 +134,52 @@ def _coords(data: JointData) -> dict[str, Any]:
     return coords
 
 
-def _effects(data: JointData, priors: PriorSet, target: str) -> Any:
-    """X beta of one target, (n_patients,); 0 without covariates."""
-    matrix = data.covariates[target]
-    names = [str(name) for name in matrix["covariate"].to_numpy()]
-    if not names:
-        return 0.0
-    dist, kwargs = vector_prior([priors.covariate_effect(target, name) for name in names])
-    beta = getattr(pm, dist)(f"beta_{target}", **kwargs, dims=f"covariate_{target}")
-    return pt.dot(pt.as_tensor_variable(matrix.to_numpy()), beta)
-
-
-def _population(data: JointData, priors: PriorSet) -> tuple[list[Any], list[Any]]:
-    """Mean (n_patients,) and SD of each individual log parameter."""
+def _population(data: JointData, prior: _Priors) -> tuple[Any, Any]:
+    """Means (n_patients, d) and SDs (d,) of the individual log parameters."""
     means, omegas = [], []
-    baseline = data.trial.baseline_mprotein.to_numpy(dtype=float)
     for name in data.spec.individual:
-        # The chains start at the observed baseline: far from it, every other parameter would first adapt to a wrong M0.
-        start = {"initval": float(np.median(baseline))} if name == "M0" else {}
-        typical = priors.parameters[f"{name}_pop"].pymc(f"{name}_pop", **start)
-        omegas.append(priors.parameters[f"omega_{name}"].pymc(f"omega_{name}"))
-        effects = _effects(data, priors, name)
-        means.append(pt.log(typical) + effects + np.zeros(data.trial.n_patients))
-    return means, omegas
+        typical = prior.scalar(f"{name}_pop")
+        omegas.append(prior.scalar(f"omega_{name}"))
+        means.append(pt.log(typical) + prior.effects(data, name))
+    return pt.stack(means, axis=1), pt.stack(omegas)
 
 
-def _individuals(data: JointData, means: list[Any], omegas: list[Any]) -> Any:
-    """phi (n_patients, n_parameters) in the coordinates asked for."""
-    mean = pt.stack(means, axis=1)
-    omega = pt.stack(omegas)
-    log_baseline = np.log(data.trial.baseline_mprotein.to_numpy(dtype=float))
+def _individuals(data: JointData, start: WarmStart, mean: Any, omega: Any, k: Any) -> Any:
+    """phi (n_patients, d) in the coordinates asked for; every one starts at the individual modes."""
+    dims = ("patient", "parameter")
+    eta = (start.phi - start.population.mean) / start.population.omega
     match data.spec.coordinates:
+        case "response":
+            return phi_in_response_coordinates(mean, omega, k, start.window, start.whitening, start.phi)
         case "centered":
-            return pm.Normal("phi", mean, omega, dims=("patient", "parameter"))
+            return pm.Normal("phi", mean, omega, dims=dims, initval=start.phi)
         case "noncentered":
-            eta = pm.Normal("eta", 0.0, 1.0, dims=("patient", "parameter"))
-            return pm.Deterministic("phi", mean + omega * eta, dims=("patient", "parameter"))
+            z = pm.Normal("eta", 0.0, 1.0, dims=dims, initval=eta)
+            return pm.Deterministic("phi", mean + omega * z, dims=dims)
         case "mixed":
-            log_m0 = pm.Normal("log_M0", mean[:, 0], omega[0], dims="patient", initval=log_baseline)
+            log_m0 = pm.Normal("log_M0", mean[:, 0], omega[0], dims="patient", initval=start.phi[:, 0])
             pm.modelcontext(None).add_coord("parameter_noncentered", list(data.spec.individual[1:]))
-            eta = pm.Normal("eta", 0.0, 1.0, dims=("patient", "parameter_noncentered"))
-            rest = mean[:, 1:] + omega[1:] * eta
-            return pm.Deterministic(
-                "phi", pt.concatenate([log_m0[:, None], rest], axis=1), dims=("patient", "parameter")
-            )
+            z = pm.Normal("eta", 0.0, 1.0, dims=("patient", "parameter_noncentered"), initval=eta[:, 1:])
+            rest = mean[:, 1:] + omega[1:] * z
+            return pm.Deterministic("phi", pt.concatenate([log_m0[:, None], rest], axis=1), dims=dims)
         case unknown:
             raise NotImplementedError(unknown)
 
 
-def _hazard_parameters(data: JointData, priors: PriorSet) -> dict[str, Any]:
-    te = priors.parameters["Te"].pymc("Te")
-    s = priors.parameters["s"].pymc("s") if data.spec.hazard != "exponential" else pt.constant(1.0)
-    link = data.spec.link
-    beta_link = priors.link(link).pymc("beta_link") if link != "none" else pt.constant(0.0)
-    return {"te": te, "s": s, "beta_link": beta_link}
-
-
-def _outcomes(data: JointData, priors: PriorSet, phi: Any) -> None:
+def _outcomes(data: JointData, prior: _Priors, phi: Any, k: Any) -> None:
+    """Baseline hazard, link and residual parameters, and the two observed variables."""
     n_patients = data.trial.n_patients
-    hazard = _hazard_parameters(data, priors)
-    # Without dexamethasone in the data k acts on nothing, so it is no parameter.
-    k = priors.parameters["k"].pymc("k") if data.has_dexamethasone else pt.constant(0.0)
-    lp = _effects(data, priors, "hazard") + pt.zeros(n_patients)
-    sigma_add = priors.parameters["sigma_add"].pymc("sigma_add")
-    sigma_prop = priors.parameters["sigma_prop"].pymc("sigma_prop")
+    te = prior.scalar("Te")
+    s = prior.scalar("s") if data.spec.hazard != "exponential" else pt.constant(1.0)
+    beta_link = prior.link(data.spec.link) if data.spec.link != "none" else pt.constant(0.0)
+    lp = prior.effects(data, "hazard")
+    sigma_add, sigma_prop = prior.scalar("sigma_add"), prior.scalar("sigma_prop")
     complete = phi
     if len(data.spec.individual) == 4:  # constant exposure is the limit EC50 -> 0
         complete = pt.concatenate([phi, pt.full((n_patients, 1), -np.inf)], axis=1)
     trajectory = JointTrajectory(data.shape, data.panels.rule.order)
     log_m, cumulative, log_hazard = trajectory(
-        complete, k, lp, hazard["beta_link"], hazard["te"], hazard["s"], *design_inputs(data.panels.design)
+        complete, k, lp, beta_link, te, s, *design_inputs(data.panels.design)
     )[:3]
     pm.CustomDist(
         "m_protein",
@@ -173,9 +201,9 @@ def _outcomes(data: JointData, priors: PriorSet, phi: Any) -> None:
         complete,
         lp,
         k,
-        hazard["beta_link"],
-        hazard["te"],
-        hazard["s"],
+        beta_link,
+        te,
+        s,
         logp=_pfs_logp,
         random=pfs_random(data),
         signature="(),(),(),(q),(),(),(),(),()->()",

@@ -64,9 +64,7 @@ def _of_drug(doses: pd.DataFrame, ids: pd.Index, drug: str) -> Doses:
     )
 
 
-def trial_exposure(
-    kind: str, patients: pd.DataFrame, doses: pd.DataFrame, until_day: np.ndarray
-) -> Exposure:
+def trial_exposure(kind: str, patients: pd.DataFrame, doses: pd.DataFrame, until_day: np.ndarray) -> Exposure:
     """Exposure of every patient up to `until_day` (n_patients,), kind "pk" or "constant".
 
     Constant exposure lasts from the first isatuximab dose to the last plus the patient's own dosing interval; a patient

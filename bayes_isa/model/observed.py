@@ -53,7 +53,12 @@ def pfs_random(data: JointData) -> Callable[..., np.ndarray]:
         shape = tuple(size) if size is not None else (n,)
         draws = np.empty((int(np.prod(shape[:-1], dtype=int)), n))
         parameters = Parameters(
-            np.broadcast_to(phi, (n, 5)), one(k), np.broadcast_to(hazard_lp, (n,)), one(beta_link), one(te), one(s)
+            np.broadcast_to(phi, (n, 5)),
+            one(k),
+            np.broadcast_to(hazard_lp, (n,)),
+            one(beta_link),
+            one(te),
+            one(s),
         )
         curves = evaluate_curves(panels, data.shape, parameters)
         for row in draws:
@@ -80,5 +85,10 @@ def prediction_panels(data: JointData, until_day: float | None = None) -> Panels
     constant = data.spec.exposure == "constant"
     reference = reference_parameters(baseline, data.spec.link, constant=constant)
     return build_panels(
-        timeline, exposure.evaluate, data.shape, reference, tolerance=data.spec.tolerance, order=data.panels.rule.order
+        timeline,
+        exposure.evaluate,
+        data.shape,
+        reference,
+        tolerance=data.spec.tolerance,
+        order=data.panels.rule.order,
     )

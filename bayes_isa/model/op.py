@@ -51,7 +51,9 @@ class JointTrajectory(Op):
         self.shape = shape
         self.order = order
 
-    def make_node(self, phi: Any, k: Any, hazard_lp: Any, beta_link: Any, te: Any, s: Any, *design: Any) -> Apply:
+    def make_node(
+        self, phi: Any, k: Any, hazard_lp: Any, beta_link: Any, te: Any, s: Any, *design: Any
+    ) -> Apply:
         inputs = [pt.as_tensor_variable(x, dtype="float64") for x in (phi, k, hazard_lp, beta_link, te, s)]
         if [x.ndim for x in inputs] != [2, 0, 1, 0, 0, 0]:
             raise TypeError(f"expected phi (2d), k, hazard_lp (1d), beta_link, te, s; found {inputs}")
@@ -158,13 +160,14 @@ def _is_disconnected(variable: Variable) -> bool:
 
 
 @cache
-def _kernel_version() -> int:
+def kernel_version() -> int:
     """Changes with the kernel's sources, so that PyTensor's disk cache never serves compiled code of an older kernel."""
     sources = sorted(
         (file.name, file.read_bytes())
         for folder in ("bayes_isa.kernels", "bayes_isa.model")
         for file in resources.files(folder).iterdir()
-        if file.name.endswith(".py") and (folder.endswith("kernels") or file.name == "op.py")
+        if file.name.endswith(".py")
+        and (folder.endswith("kernels") or file.name in ("op.py", "coordinates.py"))
     )
     return zlib.crc32(repr(sources).encode())
 
@@ -207,7 +210,9 @@ def _trajectory_function(shape: Shape, order: int) -> Any:
 
 
 @njit
-def _pullback_function(to_log_m, to_cumulative, to_log_hazard, by_marker, by_cumulative, by_log_hazard, *arrays):
+def _pullback_function(
+    to_log_m, to_cumulative, to_log_hazard, by_marker, by_cumulative, by_log_hazard, *arrays
+):
     to_individual = np.empty((to_cumulative.size, 6))
     to_shared = np.empty(4)
     pull_back(
@@ -234,14 +239,14 @@ def _measurement_function(log_m, value, below, sigma_add, sigma_prop):
 
 @register_funcify_default_op_cache_key(JointTrajectory)
 def _(op: JointTrajectory, node: Apply, **kwargs: Any) -> Any:
-    return _trajectory_function(op.shape, op.order), _kernel_version()
+    return _trajectory_function(op.shape, op.order), kernel_version()
 
 
 @register_funcify_default_op_cache_key(TrajectoryPullback)
 def _(op: TrajectoryPullback, node: Apply, **kwargs: Any) -> Any:
-    return _pullback_function, _kernel_version()
+    return _pullback_function, kernel_version()
 
 
 @register_funcify_default_op_cache_key(MeasurementTerm)
 def _(op: MeasurementTerm, node: Apply, **kwargs: Any) -> Any:
-    return _measurement_function, _kernel_version()
+    return _measurement_function, kernel_version()

@@ -13,7 +13,7 @@ from bayes_isa.errors import ModelError
 from bayes_isa.kernels.hazard import EFFECTS, HAZARDS, LINKS
 
 EXPOSURES = ("pk", "constant")
-COORDINATES = ("mixed", "noncentered", "centered")
+COORDINATES = ("response", "mixed", "noncentered", "centered")
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
 
 
@@ -30,8 +30,9 @@ class ModelSpec:
         the kill rate is KD).
     covariates: covariate names for each of M0, KL, KD, R, EC50 and hazard; None takes the published set, as far as
         the data set has it (what is left out is warned of).
-    coordinates: sampling geometry; it changes the speed, never the posterior. "noncentered" (phi = mean + omega eta),
-        "centered" (phi itself), "mixed" (log M0 centred, the rest non-centred: M0 is well measured in each patient).
+    coordinates: sampling geometry; it changes the speed, never the posterior. "response" (default: net response,
+        whitened by each patient's own curvature), or textbook ones: "noncentered" (phi = mean + omega eta), "centered"
+        (phi itself), "mixed" (log M0 centred, the rest non-centred: M0 is well measured in each patient).
     tolerance: error allowed in any patient's log-likelihood by the quadrature (1e-3: a hundredth of the Monte-Carlo
         error of the log-likelihood of one patient).
 
@@ -43,7 +44,7 @@ class ModelSpec:
     exposure: str = "pk"
     effect: str = "emax"
     covariates: Mapping[str, tuple[str, ...]] | None = None
-    coordinates: str = "mixed"
+    coordinates: str = "response"
     tolerance: float = field(default=1e-3)
 
     def __post_init__(self) -> None:
@@ -59,7 +60,9 @@ class ModelSpec:
             if value not in known
         ]
         if self.covariates is not None:
-            wrong += [_unknown("covariates", target, TARGETS) for target in self.covariates if target not in TARGETS]
+            wrong += [
+                _unknown("covariates", target, TARGETS) for target in self.covariates if target not in TARGETS
+            ]
             frozen = {target: tuple(names) for target, names in self.covariates.items()}
             object.__setattr__(self, "covariates", frozen)
         if not 0.0 < self.tolerance <= 1.0:

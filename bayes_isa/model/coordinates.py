@@ -1,0 +1,228 @@
+"""Response coordinates as a PyMC transform of `phi`: the model stays in textbook form, the sampler sees whitened eps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from numba import njit
+from pymc.logprob.transforms import Transform
+from pytensor.gradient import DisconnectedType, disconnected_type
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
+
+from bayes_isa.kernels.response import Whitening, Window, unwhiten, unwhiten_pullback, whiten
+from bayes_isa.model.op import kernel_version
+
+_N_PARAMETERS = 4  # eps, mean, omega, k; the constants follow
+
+
+class _CoordinateOp(Op):
+    """What the three Ops share: inputs (point, mean, omega, k, ..., *constants)."""
+
+    __props__ = ("saturation",)
+
+    def __init__(self, saturation: float) -> None:
+        self.saturation = float(saturation)
+
+    def make_node(self, *inputs: Any) -> Apply:
+        variables = [pt.as_tensor_variable(x) for x in inputs]
+        return Apply(self, variables, [make() for make in self.output_types])
+
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        outputs = self.function(self.saturation)(*inputs)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        for storage, value in zip(output_storage, outputs, strict=True):
+            storage[0] = np.asarray(value)
+
+
+class Unwhiten(_CoordinateOp):
+    """(eps, mean, omega, k, *constants) -> phi (n_patients, d), log |d phi / d eps| (n_patients,)."""
+
+    output_types = (pt.dmatrix, pt.dvector)
+
+    @staticmethod
+    def function(saturation: float) -> Any:
+        return _unwhiten_function(saturation)
+
+    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+        return [input_shapes[0], (input_shapes[0][0],)]
+
+    def pullback(
+        self, inputs: list[Variable], outputs: list[Variable], cotangents: list[Variable]
+    ) -> list[Variable]:
+        by_outputs = [
+            pt.zeros_like(out) if isinstance(cotangent.type, DisconnectedType) else cotangent
+            for out, cotangent in zip(outputs, cotangents, strict=True)
+        ]
+        parameters, constants = inputs[:_N_PARAMETERS], inputs[_N_PARAMETERS:]
+        gradient = UnwhitenPullback(self.saturation)(*parameters, *by_outputs, *constants)
+        return [*gradient, *(disconnected_type() for _ in constants)]
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[True, True]] * _N_PARAMETERS + [[False, False]] * (len(node.inputs) - _N_PARAMETERS)
+
+
+class UnwhitenPullback(_CoordinateOp):
+    """Derivatives of `Unwhiten` by eps, mean, omega and k."""
+
+    output_types = (pt.dmatrix, pt.dmatrix, pt.dvector, pt.dscalar)
+
+    @staticmethod
+    def function(saturation: float) -> Any:
+        return _pullback_function(saturation)
+
+    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+        return [input_shapes[0], input_shapes[1], input_shapes[2], ()]
+
+
+class Whiten(_CoordinateOp):
+    """(phi, mean, omega, k, *constants) -> eps: the inverse, for starting points; no gradient."""
+
+    output_types = (pt.dmatrix,)
+
+    @staticmethod
+    def function(saturation: float) -> Any:
+        return _whiten_function(saturation)
+
+    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+        return [input_shapes[0]]
+
+
+def _unwhiten_function(saturation: float) -> Any:
+    @njit
+    def unwhiten_op(eps, mean, omega, k, ta, tb, effect, dexamethasone, curvature, pull, linear, offset):
+        phi = np.empty(eps.shape)
+        log_jacobian = np.empty(eps.shape[0])
+        unwhiten(
+            Window(ta, tb, effect, dexamethasone, saturation),
+            Whitening(curvature, pull, linear, offset),
+            eps,
+            mean,
+            omega,
+            k.item(),
+            phi,
+            log_jacobian,
+        )
+        return phi, log_jacobian
+
+    return unwhiten_op
+
+
+def _whiten_function(saturation: float) -> Any:
+    @njit
+    def whiten_op(phi, mean, omega, k, ta, tb, effect, dexamethasone, curvature, pull, linear, offset):
+        eps = np.empty(phi.shape)
+        whiten(
+            Window(ta, tb, effect, dexamethasone, saturation),
+            Whitening(curvature, pull, linear, offset),
+            phi,
+            mean,
+            omega,
+            k.item(),
+            eps,
+        )
+        return eps
+
+    return whiten_op
+
+
+def _pullback_function(saturation: float) -> Any:
+    @njit
+    def pullback_op(
+        eps,
+        mean,
+        omega,
+        k,
+        to_phi,
+        to_log_jacobian,
+        ta,
+        tb,
+        effect,
+        dexamethasone,
+        curvature,
+        pull,
+        linear,
+        offset,
+    ):
+        to_eps, to_mean, to_omega = np.empty(eps.shape), np.empty(eps.shape), np.empty(omega.size)
+        to_k = unwhiten_pullback(
+            Window(ta, tb, effect, dexamethasone, saturation),
+            Whitening(curvature, pull, linear, offset),
+            eps,
+            mean,
+            omega,
+            k.item(),
+            to_phi,
+            to_log_jacobian,
+            to_eps,
+            to_mean,
+            to_omega,
+        )
+        return to_eps, to_mean, to_omega, np.array(to_k)
+
+    return pullback_op
+
+
+@register_funcify_default_op_cache_key(Unwhiten)
+@register_funcify_default_op_cache_key(UnwhitenPullback)
+@register_funcify_default_op_cache_key(Whiten)
+def _(op: _CoordinateOp, node: Apply, **kwargs: Any) -> Any:
+    return op.function(op.saturation), kernel_version()
+
+
+class ResponseCoordinates(Transform):
+    """phi <-> eps, for a `phi` whose parameters are (mean, omega, k)."""
+
+    name = "response"
+
+    def __init__(self, window: Window, whitening: Whitening) -> None:
+        arrays = {**window._asdict(), **whitening._asdict()}
+        self.saturation = float(arrays.pop("saturation"))
+        # Constants, not shared variables: PyMC applies transforms where no new graph input may enter.
+        self.constants = [pt.constant(array, name=f"response_{name}") for name, array in arrays.items()]
+
+    def _arguments(self, point: Any, inputs: Any) -> list[Any]:
+        mean, omega, k = inputs[-3:]
+        # CustomDist broadcasts its parameters against each other: undo it.
+        return [pt.as_tensor_variable(point), mean, omega.ravel(), k.ravel()[0], *self.constants]
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        return Unwhiten(self.saturation)(*self._arguments(value, inputs))[0]
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        return Unwhiten(self.saturation)(*self._arguments(value, inputs))[1]
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        return Whiten(self.saturation)(*self._arguments(value, inputs))
+
+
+def phi_in_response_coordinates(
+    mean: Any, omega: Any, k: Any, window: Window, whitening: Whitening, initval: np.ndarray
+) -> Any:
+    """The variable `phi` ~ Normal(mean, omega), dims (patient, parameter), sampled in response coordinates.
+
+    k is no parameter of that distribution: the coordinates need its live value.
+    """
+
+    def logp(value: Any, mean: Any, omega: Any, k: Any) -> Any:
+        return pm.logp(pm.Normal.dist(mean, omega), value)
+
+    def random(mean: Any, omega: Any, k: Any, rng: Any = None, size: Any = None) -> np.ndarray:
+        return rng.normal(mean, omega, size=size)
+
+    return pm.CustomDist(
+        "phi",
+        mean,
+        omega,
+        k,
+        logp=logp,
+        random=random,
+        class_name="Normal",
+        dims=("patient", "parameter"),
+        default_transform=ResponseCoordinates(window, whitening),
+        initval=initval,
+    )

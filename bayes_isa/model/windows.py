@@ -1,0 +1,78 @@
+"""Reference days and mean exposures of the response coordinates, and the map for all patients at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from bayes_isa.kernels.response import Window, phi_by_psi, phi_from_psi, psi_from_phi
+from bayes_isa.model.joint_data import JointData
+from bayes_isa.pk import mean_exposure
+
+# A value above this multiple of its LLOQ has a residual error near its proportional part: it fixes the curve.
+_CLEARLY_ABOVE = 3.0
+
+
+def response_window(data: JointData) -> Window:
+    """Reference days ta <= tb of each patient from its own assessments.
+
+    tb: the last assessment clearly above the LLOQ, else the first after baseline, else the PFS time; ta: the middle one
+    of the assessments that are clearly above up to tb.
+    """
+    offsets = data.panels.design.measurement_offset
+    days = data.panels.design.measurement_day
+    clear = ~data.below & (data.value > _CLEARLY_ABOVE * data.lloq)
+    n_patients = data.trial.n_patients
+    ta, tb = np.zeros(n_patients), np.empty(n_patients)
+    for i in range(n_patients):
+        rows = slice(offsets[i], offsets[i + 1])
+        after = days[rows][days[rows] > 0.0]
+        useful = days[rows][clear[rows] & (days[rows] > 0.0)]
+        if useful.size:
+            tb[i] = useful[-1]
+            ta[i] = np.concatenate([[0.0], useful])[(useful.size + 1) // 2]
+        else:
+            tb[i] = after[0] if after.size else data.panels.design.event_day[i]
+    effect, dexamethasone = mean_exposure(data.exposure, tb)
+    return Window(ta, tb, effect, dexamethasone, data.shape.effect_saturation)
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """phi at psi with derivatives, all patients: see `bayes_isa.kernels.response`."""
+
+    phi: np.ndarray
+    log_jacobian: np.ndarray
+    by_psi: np.ndarray
+    log_jacobian_by_psi: np.ndarray
+
+
+def map_all(window: Window, psi: np.ndarray, k: float) -> Mapped:
+    """phi (n_patients, d) and its derivatives at psi (n_patients, d)."""
+    n, d = psi.shape
+    mapped = Mapped(np.empty((n, d)), np.empty(n), np.empty((n, d, d)), np.empty((n, d)))
+    _map_all(window, psi, k, mapped.phi, mapped.log_jacobian, mapped.by_psi, mapped.log_jacobian_by_psi)
+    return mapped
+
+
+def psi_all(window: Window, phi: np.ndarray, k: float) -> np.ndarray:
+    """psi (n_patients, d) at phi (n_patients, d)."""
+    psi = np.empty_like(phi)
+    _psi_all(window, phi, k, psi)
+    return psi
+
+
+@njit(cache=True)
+def _map_all(window, psi, k, phi, log_jacobian, by_psi, log_jacobian_by_psi):
+    by_k = np.empty(psi.shape[1])
+    for i in range(psi.shape[0]):
+        log_jacobian[i] = phi_from_psi(window, i, psi[i], k, phi[i])
+        phi_by_psi(window, i, psi[i], k, by_psi[i], by_k, log_jacobian_by_psi[i])
+
+
+@njit(cache=True)
+def _psi_all(window, phi, k, psi):
+    for i in range(phi.shape[0]):
+        psi_from_phi(window, i, phi[i], k, psi[i])
