@@ -1,0 +1,131 @@
+"""Joint models of serum M-protein and progression-free survival (PFS) under isatuximab, in PyMC.
+
+A trial goes in; a posterior, the evidence that it can be trusted, and a comparison of regimens come out:
+
+    import bayes_isa as bi
+
+    trial = bi.load_example("virtual_rrmm")              # or bi.read_trial("mydata/"), bi.read_nonmem("data.csv")
+    model = bi.build_model(trial, "weakly_informative", bi.ModelSpec(link="slope"))       # a plain pm.Model
+    fit = bi.fit(model, seed=1)                          # an xarray DataTree
+    bi.diagnose(fit).raise_if_failed()
+    sims = bi.simulate_trials(fit, ["20 mg/kg QW-Q2W", "10 mg/kg QW-Q2W"], n_trials=1000, seed=2)
+    bi.compare_regimens(sims, reference="10 mg/kg QW-Q2W")
+    bi.plot_pfs(sims)
+
+Time is in days since the first dose, M-protein in g/L, isatuximab in mg/L, dexamethasone in umol/L.
+
+Map of the package, from the bottom up; each part imports only from those above it in this list:
+
+errors       every error, with the file, row, patient and remedy of each problem
+data         Trial: read, checked, written; covariates; virtual populations; the built-in data set
+regimens     Regimen: short names such as "20 mg/kg QW-Q2W + dex 0-3mo", turned into doses
+pk           concentrations of isatuximab and dexamethasone: arrays in, arrays out
+kernels      M-protein, hazard and likelihood by quadrature, with their derivatives: NumPy and numba only
+model        prior sets, ModelSpec, build_model, log_likelihood
+inference    fit, save_fit, load_fit, diagnose
+simulation   virtual trials, simulated trials, comparison of regimens
+plots        one figure a function
+cli          the command `bayes-isa`
+
+Names below are imported when first used: `import bayes_isa` itself is quick and does not load PyMC.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayes_isa.data import Trial, read_nonmem, read_trial, trial_from_tables, write_trial
+    from bayes_isa.data.examples import load_example
+    from bayes_isa.errors import BayesIsaError, BayesIsaWarning, ConvergenceError, DataError
+    from bayes_isa.inference.diagnose import diagnose
+    from bayes_isa.inference.fit import fit
+    from bayes_isa.inference.storage import load_fit, save_fit
+    from bayes_isa.model.build import build_model
+    from bayes_isa.model.likelihood import log_likelihood
+    from bayes_isa.model.priors import Prior, PriorSet, load_priors
+    from bayes_isa.model.spec import ModelSpec
+    from bayes_isa.plots.plot_mprotein import plot_mprotein
+    from bayes_isa.plots.plot_pfs import plot_pfs
+    from bayes_isa.regimens import Regimen
+    from bayes_isa.simulation.compare import compare_regimens
+    from bayes_isa.simulation.simulate import simulate_trials
+    from bayes_isa.simulation.virtual_trial import draw_virtual_trial, write_virtual_trial
+
+# A test holds this table and the imports above together.
+_MODULE_OF = {
+    "BayesIsaError": "bayes_isa.errors",
+    "BayesIsaWarning": "bayes_isa.errors",
+    "ConvergenceError": "bayes_isa.errors",
+    "DataError": "bayes_isa.errors",
+    "ModelSpec": "bayes_isa.model.spec",
+    "Prior": "bayes_isa.model.priors",
+    "PriorSet": "bayes_isa.model.priors",
+    "Regimen": "bayes_isa.regimens",
+    "Trial": "bayes_isa.data",
+    "build_model": "bayes_isa.model.build",
+    "compare_regimens": "bayes_isa.simulation.compare",
+    "diagnose": "bayes_isa.inference.diagnose",
+    "draw_virtual_trial": "bayes_isa.simulation.virtual_trial",
+    "fit": "bayes_isa.inference.fit",
+    "load_example": "bayes_isa.data.examples",
+    "load_fit": "bayes_isa.inference.storage",
+    "load_priors": "bayes_isa.model.priors",
+    "log_likelihood": "bayes_isa.model.likelihood",
+    "plot_mprotein": "bayes_isa.plots.plot_mprotein",
+    "plot_pfs": "bayes_isa.plots.plot_pfs",
+    "read_nonmem": "bayes_isa.data",
+    "read_trial": "bayes_isa.data",
+    "save_fit": "bayes_isa.inference.storage",
+    "simulate_trials": "bayes_isa.simulation.simulate",
+    "trial_from_tables": "bayes_isa.data",
+    "write_trial": "bayes_isa.data",
+    "write_virtual_trial": "bayes_isa.simulation.virtual_trial",
+}
+
+__all__ = [
+    "BayesIsaError",
+    "BayesIsaWarning",
+    "ConvergenceError",
+    "DataError",
+    "ModelSpec",
+    "Prior",
+    "PriorSet",
+    "Regimen",
+    "Trial",
+    "build_model",
+    "compare_regimens",
+    "diagnose",
+    "draw_virtual_trial",
+    "fit",
+    "load_example",
+    "load_fit",
+    "load_priors",
+    "log_likelihood",
+    "plot_mprotein",
+    "plot_pfs",
+    "read_nonmem",
+    "read_trial",
+    "save_fit",
+    "simulate_trials",
+    "trial_from_tables",
+    "write_trial",
+    "write_virtual_trial",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("bayes-isa")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value  # found without this function from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -1,0 +1,283 @@
+"""The verbs of `bayes-isa`: options in, one call of the package, result out.
+
+Everything heavy is imported inside the verbs, so that `--help` and `check` answer at once.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bayes_isa.cli.console import (
+    EXIT_FAILED,
+    VerbGroup,
+    error_text,
+    grouped,
+    print_json,
+    problem_dict,
+    say,
+    usage,
+)
+
+app = typer.Typer(
+    cls=VerbGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class TimeUnit(StrEnum):
+    """Unit of TIME in an event file."""
+
+    day = "day"
+    hour = "hour"
+
+
+class Population(StrEnum):
+    """Whom to simulate."""
+
+    fitted = "fitted"
+    new = "new"
+
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="Directory with patients.csv, doses.csv, mprotein.csv and pfs.csv (days, mg, hours, g/L), "
+        "or one NONMEM or Monolix event file.",
+    ),
+]
+FitFile = Annotated[Path, typer.Argument(metavar="FIT", help="Fit written by `bayes-isa fit` (netCDF).")]
+Unit = Annotated[TimeUnit, typer.Option(help="Unit of TIME, II and RATE in an event file.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="Column or code of an event file, our name=the file's, e.g. DV=CONC. Repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same result.")]
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app(prog_name="bayes-isa")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"bayes-isa {version('bayes-isa')}")
+        raise typer.Exit
+
+
+@app.callback()
+def bayes_isa(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Joint models of serum M-protein and progression-free survival under isatuximab.
+
+    Results go to stdout, everything else to stderr.
+    Exit codes: 0 success; 1 the data, the fit or a check failed; 2 wrong usage, such as an unknown option, prior set,
+    link or regimen; 130 interrupted.
+    """
+
+
+@app.command()
+def check(data: Data, time_unit: Unit = TimeUnit.day, column: Columns = None, as_json: Json = False) -> None:
+    """Check a data set: every problem with its file, row, patient and remedy.
+
+    Times in days since a patient's first dose, M-protein in g/L, doses in mg, infusions in hours, other units in the
+    column names. Errors prevent a fit, warnings do not. Exit code 1 if there is any error.
+
+    Example: bayes-isa check mydata/
+    """
+    from bayes_isa.cli.inputs import read_data
+    from bayes_isa.errors import DataError
+
+    try:
+        trial = read_data(data, time_unit=time_unit.value, columns=column)
+    except DataError as error:
+        if as_json:
+            errors = [problem_dict(p) for p in error.problems]
+            print_json({"ok": False, "summary": error.message, "errors": errors, "warnings": []})
+        elif error.problems:
+            print("\n".join(["Errors:", *grouped(error.problems), f"{error.message}."]))
+        else:
+            say(error_text(error))
+        raise typer.Exit(EXIT_FAILED) from None
+    if as_json:
+        found = [problem_dict(p) for p in trial.warnings]
+        print_json({"ok": True, "summary": repr(trial), "errors": [], "warnings": found})
+        return
+    if trial.warnings:
+        print("\n".join(["Warnings:", *grouped(trial.warnings)]))
+    print(f"No errors. {trial!r}")
+
+
+@app.command()
+def fit(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="File to write the fit to (netCDF, .nc).")],
+    priors: Annotated[
+        str, typer.Option(help="weakly_informative, published_2023, or a TOML file of your own.")
+    ] = "weakly_informative",
+    exposure: Annotated[
+        str, typer.Option(help="pk: isatuximab concentration, mg/L; constant: full effect while on treatment.")
+    ] = "pk",
+    link: Annotated[
+        str,
+        typer.Option(
+            help="What drives the hazard: slope (dM/dt, g/L/day), value (g/L), log_value, relative_slope (1/day), none."
+        ),
+    ] = "slope",
+    hazard: Annotated[
+        str, typer.Option(help="Baseline hazard: loglogistic, weibull or exponential.")
+    ] = "loglogistic",
+    coordinates: Annotated[
+        str | None, typer.Option(help="Sampling geometry; changes the speed, never the result.")
+    ] = None,
+    chains: Annotated[int, typer.Option(min=1, help="Independent chains; R-hat needs two or more.")] = 4,
+    draws: Annotated[int, typer.Option(min=1, help="Draws kept per chain.")] = 1000,
+    tune: Annotated[int, typer.Option(min=1, help="Warm-up draws per chain, thrown away.")] = 500,
+    target_accept: Annotated[
+        float, typer.Option(min=0.1, max=0.999, help="Higher: smaller steps, fewer divergences, slower.")
+    ] = 0.8,
+    seed: Seed = 1,
+    time_unit: Unit = TimeUnit.day,
+    column: Columns = None,
+    as_json: Json = False,
+) -> None:
+    """Fit the joint model to a data set and write the posterior to a file.
+
+    The file holds the draws, the data, the priors and the settings, so that it can be used alone. Diagnostics are
+    printed at the end; a fit that fails them is written all the same, exit code 0: `bayes-isa diagnose` exits with 1.
+
+    Example: bayes-isa fit mydata/ --out fit.nc --seed 1
+    """
+    from bayes_isa.cli.inputs import read_data
+    from bayes_isa.cli.verbs import fit_and_save, print_fit
+    from bayes_isa.inference.storage import require_writable
+    from bayes_isa.model.priors import load_priors
+    from bayes_isa.model.spec import ModelSpec
+
+    choices = {"link": link, "hazard": hazard, "exposure": exposure}
+    if coordinates is not None:
+        choices["coordinates"] = coordinates
+    with usage():
+        spec = ModelSpec(**choices)
+        prior_set = load_priors(priors)
+    require_writable(out)
+    trial = read_data(data, time_unit=time_unit.value, columns=column)
+    settings = {"chains": chains, "draws": draws, "tune": tune, "target_accept": target_accept, "seed": seed}
+    result, diagnosis = fit_and_save(trial, prior_set, spec, out, settings)
+    print_fit(result, diagnosis, out, as_json=as_json)
+
+
+@app.command()
+def diagnose(fit: FitFile, as_json: Json = False) -> None:
+    """Say whether the draws of a fit can be trusted; exit code 1 if not.
+
+    R-hat, effective sample size (ESS), divergences and E-BFMI, each failure with its value, its limit and what to do.
+
+    Example: bayes-isa diagnose fit.nc
+    """
+    from bayes_isa.cli.tables import parameter_table, verdict
+    from bayes_isa.inference.diagnose import diagnose as diagnose_fit
+    from bayes_isa.inference.storage import load_fit
+
+    loaded = load_fit(fit)
+    diagnosis = diagnose_fit(loaded)
+    if as_json:
+        print_json(diagnosis.to_dict())
+    else:
+        print(parameter_table(diagnosis, loaded))
+        print(verdict(diagnosis, listed=None))
+    if not diagnosis.ok:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def compare(
+    fit: FitFile,
+    regimen: Annotated[
+        list[str],
+        typer.Option("-r", "--regimen", help='Regimen to simulate, e.g. "20 mg/kg QW-Q2W + dex 0-3mo". Repeatable.'),
+    ],
+    reference: Annotated[
+        str | None, typer.Option(help="Regimen the others are compared with; the first one by default.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Simulated trials, each at one posterior draw.")] = 1000,
+    population: Annotated[
+        Population, typer.Option(help="fitted: the patients of the fit; new: patients like them.")
+    ] = Population.fitted,
+    out: Annotated[Path | None, typer.Option(help="File for the simulated trials (netCDF, .nc).")] = None,
+    csv: Annotated[Path | None, typer.Option(help="File for the table (CSV).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for the PFS curves (.png, .pdf or .svg).")] = None,
+    allow_unconverged: Annotated[
+        bool, typer.Option("--allow-unconverged", help="Use a fit that fails its diagnostics.")
+    ] = False,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Simulate trials of several regimens from a fit and compare them.
+
+    Same patients, draws and random numbers under every regimen. Doses in mg per kg of body weight; months of a regimen
+    have 28 days; PFS in weeks. Refuses a fit that fails its diagnostics.
+
+    Example: bayes-isa compare fit.nc -r "10 mg/kg QW-Q2W" -r "20 mg/kg QW-Q2W + dex" --trials 1000 --csv table.csv
+    """
+    from bayes_isa.cli.verbs import compare_and_write, parse_regimens, require_converged
+    from bayes_isa.inference.storage import load_fit, require_writable
+
+    with usage():
+        chosen, chosen_reference = parse_regimens(regimen, reference)
+    for path in filter(None, (out, csv, plot)):
+        require_writable(path)
+    loaded = load_fit(fit)
+    require_converged(loaded, allow=allow_unconverged)
+    table = compare_and_write(
+        loaded,
+        chosen,
+        reference=chosen_reference,
+        trials=trials,
+        population=population.value,
+        seed=seed,
+        files={"sims": out, "csv": csv, "plot": plot},
+    )
+    table.print(as_json=as_json)
+
+
+@app.command("virtual-trial")
+def virtual_trial(
+    out: Annotated[Path, typer.Option(help="Directory for the files, made if need be.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of patients.")] = 201,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Write a virtual data set in the input format, with the parameters it was drawn with beside it.
+
+    Drawn from the published model at its published estimates, in the arms of the published studies: patients.csv,
+    doses.csv (mg, hours), mprotein.csv (g/L), pfs.csv (days), truth.json and truth_individual.csv.
+
+    Example: bayes-isa virtual-trial --out virtual/ --n 100 --seed 7
+    """
+    from bayes_isa.cli.inputs import require_directory
+    from bayes_isa.simulation.virtual_trial import draw_virtual_trial, write_virtual_trial
+
+    require_directory(out)
+    drawn = draw_virtual_trial(n, seed=seed)
+    write_virtual_trial(drawn, out)
+    if as_json:
+        events = int(drawn.trial.pfs["event"].sum())
+        print_json({"directory": str(out), "patients": n, "events": events, "seed": seed})
+    else:
+        print(f"{drawn.trial!r}\nWritten to {out}; `bayes-isa fit {out} --out fit.nc` fits it.")

@@ -1,0 +1,137 @@
+"""What a user sees: errors and warnings without tracebacks on stderr, results on stdout, exit codes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from bayes_isa.errors import BayesIsaError, Problem
+
+EXIT_FAILED = 1  # the data, the fit or a check is at fault
+EXIT_USAGE = 2  # the command line is at fault
+EXIT_INTERRUPTED = 130  # what shells report for Ctrl-C
+_LISTED = 10  # problems of one kind named by verbs that only need the data; `check` names all
+
+
+class VerbGroup(TyperGroup):
+    """Verbs whose errors end in a message and an exit code, and whose warnings are notes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with warnings_as_notes():
+                return super().invoke(ctx)
+        except BayesIsaError as error:
+            say(error_text(error))
+            raise typer.Exit(EXIT_FAILED) from None
+        except BrokenPipeError:
+            raise  # the reader of a pipe has had enough: typer ends quietly
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            say(f"Error: {place}{error.strerror or error}")
+            raise typer.Exit(EXIT_FAILED) from None
+        except KeyboardInterrupt:
+            say("Interrupted.")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def say(text: str) -> None:
+    """Print to stderr: all that is not a result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """Errors within are the command line's fault: exit code 2 instead of 1."""
+    try:
+        yield
+    except BayesIsaError as error:
+        say(error_text(error))
+        raise typer.Exit(EXIT_USAGE) from None
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Warnings meant for users become one line on stderr each, once; numerical and deprecation ones are dropped."""
+    told: set[str] = set()
+
+    def tell(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if issubclass(category, UserWarning) and text not in told:
+            told.add(text)
+            say(f"Note: {text}")
+
+    # `simplefilter` makes every warning reach `tell`; without it Python would drop repeats of other modules too.
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = tell  # type: ignore[assignment]
+        yield
+
+
+def error_text(error: BayesIsaError) -> str:
+    """The message of an error and its problems, the first few of each kind."""
+    return "\n".join([f"Error: {error.message}", *grouped(error.problems, listed=_LISTED)])
+
+
+def grouped(problems: Iterable[Problem], *, listed: int | None = None) -> list[str]:
+    """Lines for problems: those of one kind together, each with file, row and patient, their remedy once.
+
+    `listed` limits how many of one kind are named; the last line of a longer group says how many more there are.
+    """
+    kinds: dict[tuple[str | None, str, str], list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault((problem.file, _kind(problem.message), problem.remedy), []).append(problem)
+    lines = []
+    for (_, _, remedy), members in kinds.items():
+        shown = members if listed is None else members[:listed]
+        lines += [f"  {_without_remedy(problem)}" for problem in shown]
+        if len(members) > len(shown):
+            lines.append(
+                f"  ... and {len(members) - len(shown)} more of this kind; `bayes-isa check` lists all"
+            )
+        if remedy:
+            lines.append(f"      {remedy}.")
+    return lines
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """Print a result as JSON on stdout; NaN and infinities, which JSON lacks, become null."""
+    print(json.dumps(_plain(result), indent=2))
+
+
+def problem_dict(problem: Problem) -> dict[str, Any]:
+    """JSON-ready form of a problem."""
+    return {
+        "file": problem.file,
+        "row": problem.row,
+        "patient": problem.patient,
+        "message": problem.message,
+        "remedy": problem.remedy,
+    }
+
+
+def _kind(message: str) -> str:
+    """The message without what differs between rows: numbers and quoted text."""
+    return re.sub(r"'[^']*'|-?\d+(\.\d+)?(e[+-]?\d+)?", "#", message)
+
+
+def _without_remedy(problem: Problem) -> str:
+    return str(Problem(problem.message, "", problem.file, problem.row, problem.patient))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):  # NumPy scalars
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

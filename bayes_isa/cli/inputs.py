@@ -1,0 +1,61 @@
+"""What stands on the command line, turned into objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bayes_isa.data import read_nonmem, read_trial
+from bayes_isa.errors import DataError, Problem
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bayes_isa.data import Trial
+
+
+def read_data(path: Path, *, time_unit: Literal["day", "hour"] = "day", columns: list[str] | None = None) -> Trial:
+    """The trial in a directory of four CSV files, or in one NONMEM or Monolix event file.
+
+    `time_unit` and `columns` ("DV=CONC": our name, the file's name) are for event files. Raises DataError.
+    """
+    if path.is_dir():
+        if columns or time_unit != "day":
+            raise DataError(
+                f"{path} is a directory of CSV files: --column and --time-unit are for event files"
+            )
+        return read_trial(path)
+    if not path.exists():
+        message = f"{path} does not exist"
+        remedy = "Give a directory with patients.csv, doses.csv, mprotein.csv and pfs.csv, or one event file"
+        raise DataError(message, [Problem("no such file or directory", remedy, file=str(path))])
+    return read_nonmem(path, mapping=_mapping(columns or []), time_unit=time_unit)
+
+
+def require_directory(path: Path) -> None:
+    """Make the directory `path` if need be and see that files can be written there; raises OSError otherwise."""
+    path.mkdir(parents=True, exist_ok=True)
+    probe = path / ".bayes_isa_probe"
+    probe.touch()
+    probe.unlink()
+
+
+def finished_draws(fit: xr.DataTree, asked: int) -> xr.DataTree:
+    """`fit` as it is when complete.
+
+    The sampler answers Ctrl-C with the draws it has, which nobody asked to keep: raises KeyboardInterrupt then.
+    """
+    if fit["posterior"].sizes["draw"] < asked:
+        raise KeyboardInterrupt
+    return fit
+
+
+def _mapping(columns: list[str]) -> dict[str, str | int]:
+    mapping: dict[str, str | int] = {}
+    for text in columns:
+        ours, equals, theirs = text.partition("=")
+        if not (equals and ours.strip() and theirs.strip()):
+            raise DataError(f"--column {text!r}: expected our name and the file's name, as in DV=CONC")
+        code = theirs.strip()
+        mapping[ours.strip()] = int(code) if code.isdigit() else code
+    return mapping

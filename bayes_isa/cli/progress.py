@@ -1,0 +1,70 @@
+"""How far a long step has come: a bar on a terminal, a line now and then elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from bayes_isa.cli.console import say
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """Yields `update(done, remark)`, `done` out of `total`; safe to call from any thread."""
+    if sys.stderr.isatty():
+        with _bar(label, total) as update:
+            yield update
+    else:
+        yield _lines(label, total)
+
+
+@contextmanager
+def sampling_progress(chains: int, draws_per_chain: int) -> Iterator[Callable[[Sequence[Any]], None]]:
+    """Yields the `progress_callback` of `bayes_isa.fit`; `draws_per_chain` counts warm-up too."""
+    with progress("Sampling", chains * draws_per_chain) as update:
+
+        def callback(states: Sequence[Any]) -> None:
+            done = sum(state.finished_draws for state in states)
+            divergences = sum(state.divergences for state in states)
+            update(done, f"{divergences} divergences with warm-up" if divergences else "")
+
+        yield callback
+
+
+@contextmanager
+def _bar(label: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[remark]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total, remark="")
+        yield lambda done, remark="": bar.update(task, completed=done, remark=remark)
+
+
+def _lines(label: str, total: int) -> Callable[[int, str], None]:
+    lock = threading.Lock()
+    started = last = time.monotonic()
+
+    def update(done: int, remark: str = "") -> None:
+        nonlocal last
+        with lock:
+            now = time.monotonic()
+            if now - last < _SECONDS_BETWEEN_LINES:
+                return
+            last = now
+        say(f"{label}: {done} of {total}, {now - started:.0f} s{f', {remark}' if remark else ''}")
+
+    return update
