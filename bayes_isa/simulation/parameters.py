@@ -1,0 +1,152 @@
+"""Parameters to simulate with: one set at a time, taken from a posterior or known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from bayes_isa.data.truth import Truth
+from bayes_isa.errors import ModelError
+from bayes_isa.kernels.evaluate import Parameters
+from bayes_isa.kernels.trajectory import INDIVIDUAL
+
+TARGETS = (*INDIVIDUAL, "hazard")
+
+
+@dataclass(frozen=True)
+class ParameterSet:
+    """One set of population parameters.
+
+    log_typical  (5,) logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L) of a patient with all covariates 0
+    omega        (5,) their SDs between patients
+    effects      covariate effects by target, (covariate,) each
+    k in L/umol, te in days, sigma_add in g/L
+    """
+
+    log_typical: np.ndarray
+    omega: np.ndarray
+    effects: Mapping[str, np.ndarray]
+    k: float
+    beta_link: float
+    te: float
+    s: float
+    sigma_add: float
+    sigma_prop: float
+
+    def of_patients(self, phi: np.ndarray, hazard_lp: np.ndarray) -> Parameters:
+        """What the kernel takes: with individual parameters (n, 5) and the hazard's linear predictor (n,)."""
+        return Parameters(phi, self.k, hazard_lp, self.beta_link, self.te, self.s)
+
+    def residual_sd(self, m: np.ndarray) -> np.ndarray:
+        """SD of a measurement where M-protein is `m`, both g/L."""
+        return np.hypot(self.sigma_add, self.sigma_prop * m)
+
+
+@dataclass(frozen=True)
+class PosteriorDraws:
+    """All draws of a posterior, one after another (chains end to end)."""
+
+    names: Mapping[str, tuple[str, ...]]  # covariates by target
+    patient_ids: tuple[str, ...]
+    phi: np.ndarray  # (draw, patient, 5)
+    scalars: Mapping[str, np.ndarray]  # (draw,) each
+    effects: Mapping[str, np.ndarray]  # (draw, covariate) each
+    chain: np.ndarray  # (draw,)
+    draw: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of draws."""
+        return self.chain.size
+
+    @property
+    def knows_dexamethasone(self) -> bool:
+        """Whether the data told the effect of dexamethasone on M-protein."""
+        return "k" in self.scalars
+
+    def at(self, position: int) -> ParameterSet:
+        """The population parameters of one draw."""
+
+        def scalar(name: str, absent: float) -> float:
+            return float(self.scalars[name][position]) if name in self.scalars else absent
+
+        # What a model leaves out has the value that switches it off: EC50 -> 0 is the full effect of constant
+        # exposure.
+        typical = [scalar(f"{name}_pop", 0.0) for name in INDIVIDUAL]
+        with np.errstate(divide="ignore"):
+            log_typical = np.log(typical)
+        return ParameterSet(
+            log_typical=log_typical,
+            omega=np.array([scalar(f"omega_{name}", 0.0) for name in INDIVIDUAL]),
+            effects={target: values[position] for target, values in self.effects.items()},
+            k=scalar("k", 0.0),
+            beta_link=scalar("beta_link", 0.0),
+            te=scalar("Te", np.nan),
+            s=scalar("s", 1.0),
+            sigma_add=scalar("sigma_add", np.nan),
+            sigma_prop=scalar("sigma_prop", np.nan),
+        )
+
+    def choose(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Positions (count,) of draws at random, none repeated before all have been used."""
+        rounds = -(-count // self.size)
+        return np.concatenate([rng.permutation(self.size) for _ in range(rounds)])[:count]
+
+
+def posterior_draws(fit: xr.DataTree) -> PosteriorDraws:
+    """The draws of a fit's group "posterior" (chain, draw).
+
+    Raises ModelError when the group or one of the variables every joint model has is missing.
+    """
+    if "posterior" not in fit.children:
+        raise ModelError("the fit has no group 'posterior': pass what `bayes_isa.fit` returned")
+    posterior = fit["posterior"].to_dataset()
+    required = ["phi", "KL_pop", "KD_pop", "R_pop", "M0_pop", "Te", "sigma_add", "sigma_prop"]
+    absent = [name for name in required if name not in posterior]
+    if absent:
+        raise ModelError(f"the posterior lacks {', '.join(absent)}: was it fitted with `build_model`?")
+    flat = posterior.stack(sample=("chain", "draw"), create_index=False).transpose("sample", ...)
+    phi = flat["phi"].transpose("sample", "patient", "parameter").to_numpy().astype(float)
+    if phi.shape[2] < len(INDIVIDUAL):
+        phi = np.concatenate([phi, np.full((*phi.shape[:2], 1), -np.inf)], axis=2)
+    targets = [target for target in TARGETS if f"beta_{target}" in flat]
+    named = (*(f"{p}_pop" for p in INDIVIDUAL), *(f"omega_{p}" for p in INDIVIDUAL))
+    shared = ("k", "beta_link", "Te", "s", "sigma_add", "sigma_prop")
+    return PosteriorDraws(
+        names={t: tuple(str(c) for c in flat[f"covariate_{t}"].to_numpy()) for t in targets},
+        patient_ids=tuple(str(i) for i in flat["patient"].to_numpy()),
+        phi=phi,
+        scalars={name: flat[name].to_numpy() for name in (*named, *shared) if name in flat},
+        effects={t: flat[f"beta_{t}"].to_numpy() for t in targets},
+        chain=flat["chain"].to_numpy(),
+        draw=flat["draw"].to_numpy(),
+    )
+
+
+def fit_at_truth(truth: Truth) -> xr.DataTree:
+    """A posterior of one draw, at the parameters a virtual trial was made with, for `simulate_trials`.
+
+    With it, simulated trials show what the published estimates predict, without uncertainty about them. Pass
+    the trial and `ModelSpec()` along with it.
+    """
+    phi = truth.individual[[f"log_{name}" for name in INDIVIDUAL]].to_numpy(dtype=float)
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
+        "phi": (("chain", "draw", "patient", "parameter"), phi[None, None])
+    }
+    coords: dict[str, object] = {
+        "chain": [0],
+        "draw": [0],
+        "patient": truth.individual.index.to_numpy(dtype=object),
+        "parameter": list(INDIVIDUAL),
+    }
+    for name, value in truth.parameters.items():
+        if isinstance(value, Mapping):
+            dim = f"covariate_{name.removeprefix('beta_')}"
+            coords[dim] = list(value)
+            variables[name] = (("chain", "draw", dim), np.array(list(value.values()))[None, None])
+        else:
+            variables[name] = (("chain", "draw"), np.array([[float(value)]]))
+    return xr.DataTree.from_dict({"posterior": xr.Dataset(variables, coords)})
