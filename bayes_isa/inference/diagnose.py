@@ -124,7 +124,7 @@ def _sampler_numbers(fit: xr.DataTree, individual: xr.Dataset) -> dict[str, floa
         numbers["gradients_per_draw"] = float(stats["n_steps"].mean())
     if individual.data_vars:
         r_hat = az.rhat(individual)["phi"]
-        numbers["max_r_hat_individual"] = float(r_hat.max())
+        numbers["max_r_hat_individual"] = float(r_hat.max(skipna=False))  # NaN draws must not pass
     return numbers
 
 
