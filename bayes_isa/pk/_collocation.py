@@ -79,8 +79,8 @@ def scratch_arrays():
     )
 
 
-# Both eliminations go without pivoting: Radau IIA is algebraically stable and the compartments only lose drug,
-# so that every matrix here, its rows weighted as in the quadrature, has a positive definite symmetric part.
+# Both eliminations go without pivoting: Radau IIA is algebraically stable and compartments only lose drug, so
+# that every matrix here, with rows weighted as in the quadrature, has a positive definite symmetric part.
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -123,7 +123,7 @@ def _couple(z, coupling):
 def attempt_step(t, h, c0, p0, inflow, theta, rtol, atol, scratch, out):
     """Try a step of `h` hours from (t, C0, P0) and write the Legendre series of C to `out` (8,).
 
-    Returns C and P at the end and the error over the tolerance: up to 1 is good, infinite a failure of Newton.
+    Returns C and P at the end and the error over the tolerance: up to 1 is good, infinite if Newton fails.
     """
     k12, k21, vm, km = theta[4], theta[5], theta[6], theta[7]
     c, p, forcing, diagonal = scratch.stages
@@ -170,7 +170,7 @@ def _newton(c, base, diagonal, forcing, vm, km, rtol, atol, system):
             # a guess that leaves the domain of the equation restarts at its border
             value = value if value > -0.5 * km else 0.0
             change = abs(value - c[i])
-            # what is left after a step of Newton: the square of the step over the scale Km + C of the curvature
+            # what is left after a step of Newton: its square over Km + C, the scale of the curvature
             left = change * min(1.0, change / (km + min(c[i], value)))
             error = max(error, left / (atol + rtol * abs(value)))
             c[i] = value

@@ -141,7 +141,9 @@ class Window:
             return cls()
         if match := re.fullmatch(r"from\s+(.+)", text, re.IGNORECASE):
             return cls(parse_time(match[1]))
-        match = re.fullmatch(r"([.\d]+)\s*(mo|wk|d)?\s*-\s*(.+?)\s*(mo|wk|d)", text, re.IGNORECASE)
+        match = re.fullmatch(
+            r"([.\d]+(?:e[-+]?\d+)?)\s*(mo|wk|d)?\s*-\s*(.+?)\s*(mo|wk|d)", text, re.IGNORECASE
+        )
         if match is None:
             raise RegimenError(f"{text!r} is not a period: write one such as 0-3mo or from 3mo")
         start, unit, stop, last_unit = match.groups()
