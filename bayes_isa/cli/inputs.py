@@ -5,31 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bayes_isa.cli.console import usage
 from bayes_isa.data import read_nonmem, read_trial
 from bayes_isa.errors import DataError, Problem
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from bayes_isa.data import Trial
+    from bayes_isa.cli.console import usage
+from bayes_isa.data import Trial
 
 
 def read_data(path: Path, *, time_unit: Literal["day", "hour"] = "day", columns: list[str] | None = None) -> Trial:
     """The trial in a directory of four CSV files, or in one NONMEM or Monolix event file.
 
-    `time_unit` and `columns` ("DV=CONC": our name, the file's name) are for event files. Raises DataError.
+    `time_unit` and `columns` ("DV=CONC": our name, the file's name) are for event files. Raises DataError; typer.Exit
+    for options that make no sense.
     """
+    with usage():
+        mapping = _mapping(columns or [])
+        if path.is_dir() and (mapping or time_unit != "day"):
+            raise DataError(f"{path} is a directory: --column and --time-unit are for event files")
     if path.is_dir():
-        if columns or time_unit != "day":
-            raise DataError(
-                f"{path} is a directory of CSV files: --column and --time-unit are for event files"
-            )
         return read_trial(path)
     if not path.exists():
         message = f"{path} does not exist"
         remedy = "Give a directory with patients.csv, doses.csv, mprotein.csv and pfs.csv, or one event file"
         raise DataError(message, [Problem("no such file or directory", remedy, file=str(path))])
-    return read_nonmem(path, mapping=_mapping(columns or []), time_unit=time_unit)
+    return read_nonmem(path, mapping=mapping, time_unit=time_unit)
 
 
 def require_directory(path: Path) -> None:
