@@ -21,17 +21,23 @@ from bayes_isa.kernels.trajectory import Design, path
 # exposure(patient, day) -> (effect, dexamethasone), each like `day`; left limits at jumps.
 ExposureAt = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-# Five nodes a panel: fewest nodes for 1e-3 in a patient's log-likelihood of orders 3 to 8, measured on the built-in
-# trial by tests/benchmarks/bench_quadrature.py.
-ORDER = 5
+# Nodes a panel. Fewest for 1e-3 in a patient's log-likelihood of orders 3 to 8, and eight for tolerances below
+# _TIGHT, measured by tests/benchmarks/bench_quadrature.py.
+ORDER = 6
+_TIGHT = 1e-4
+_TIGHT_ORDER = 8
 # Cuts closer than a tenth of a second are one cut: dose and visit times carry rounding of that size.
 _SAME_TIME = 1e-6
-# A panel this short (10 s) that still has not converged means exposure that is not a function of bounded variation.
-_SHORTEST = 1e-4
+# A panel this short (0.1 s) that still has not converged means exposure that is not a function of bounded variation.
+_SHORTEST = 1e-6
+# Within 10 s nobody progresses, but at parameters that make the hazard explode at once the search would go on below.
+_SHORTEST_FOR_HAZARD = 1e-4
 _MOST_ROUNDS = 40
 # On the panel that starts at day 0 time is t = end * u^4, u in (0, 1): it turns the hazard's t^(s-1) into a smooth
 # u^(4s-1), where bisection alone would need a dozen panels.
 _GRADING = 4
+# Cumulative hazard up to which errors count in full: survival is e^-20, so no data put a patient there.
+_SURVIVED = 20.0
 
 
 def panel_day(start: np.ndarray, end: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +124,7 @@ def build_panels(
     reference: ReferenceParameters,
     *,
     tolerance: float = 1e-3,
-    marker_weight: np.ndarray | float = 30.0,
+    marker_weight: np.ndarray | float = 15.0,
     order: int | None = None,
 ) -> Panels:
     """Panels whose error in any patient's log-likelihood stays below `tolerance` at the reference parameters.
@@ -126,19 +132,23 @@ def build_panels(
     `marker_weight`, scalar or (n_patients,): how much an error of 1 in log M at a measurement changes the log-likelihood
     (measurements add up). Raises ModelError when a panel does not converge, naming the patient's position and day.
     """
-    rule = gauss_legendre(ORDER if order is None else order)
+    usual = ORDER if tolerance >= _TIGHT else _TIGHT_ORDER
+    rule = gauss_legendre(usual if order is None else order)
     weight = np.broadcast_to(np.asarray(marker_weight, dtype=float), timeline.event_day.shape)
     cuts = _first_cuts(timeline)
     error = np.zeros(timeline.n_patients)
     active = np.ones(timeline.n_patients, dtype=bool)
     for _ in range(_MOST_ROUNDS):
         working = active[cuts.patient]
-        per_panel = _panel_errors(cuts.of(working), timeline, exposure, shape, reference, rule, weight)
+        changes = _panel_changes(cuts.of(working), timeline, exposure, shape, reference, rule, weight)
         patient = cuts.patient[working]
-        error[active] = np.bincount(patient, weights=per_panel, minlength=timeline.n_patients)[active]
-        n_panels = np.bincount(patient, minlength=timeline.n_patients)
-        # A share of the tolerance for each panel, but only in patients whose panels together exceed it.
-        split = (per_panel > 0.5 * tolerance / n_panels[patient]) & (error[patient] > tolerance)
+        split = np.zeros(patient.size, dtype=bool)
+        worst = np.zeros(timeline.n_patients)
+        for change in changes:
+            of_patient = np.bincount(patient, weights=change, minlength=timeline.n_patients)
+            worst = np.maximum(worst, of_patient)
+            split |= _largest(change, patient, 0.5 * tolerance) & (of_patient > tolerance)[patient]
+        error[active] = worst[active]
         if not split.any():
             break
         which = np.zeros(cuts.patient.size, dtype=bool)
@@ -150,6 +160,18 @@ def build_panels(
         raise ModelError(f"the quadrature panels did not converge in {_MOST_ROUNDS} rounds of bisection")
     design = _assemble(cuts, timeline, exposure, rule)
     return Panels(design, rule, cuts.start, cuts.end, error, tolerance)
+
+
+def _largest(change: np.ndarray, patient: np.ndarray, allowed: float) -> np.ndarray:
+    """Marks the panels with the largest changes, as few as leave at most `allowed` in the sum of each patient's others."""
+    order = np.lexsort((change, patient))
+    # Cut off, as all above `allowed` are marked anyway: one huge change must not drown the small ones in rounding.
+    total = np.cumsum(np.minimum(change[order], 2.0 * allowed))
+    first = np.searchsorted(patient[order], patient[order])
+    before = np.where(first > 0, total[first - 1], 0.0)
+    largest = np.empty(change.size, dtype=bool)
+    largest[order] = total - before > allowed
+    return largest
 
 
 def _refuse_endless(cuts: _Cuts, which: np.ndarray) -> None:
@@ -240,7 +262,7 @@ def _panels_before(
     return (found - panel_offset[patient]).astype(np.int64)
 
 
-def _panel_errors(
+def _panel_changes(
     cuts: _Cuts,
     timeline: Timeline,
     exposure: ExposureAt,
@@ -249,7 +271,7 @@ def _panel_errors(
     rule: Rule,
     marker_weight: np.ndarray,
 ) -> np.ndarray:
-    """Change of each panel's contribution to its patient's log-likelihood when it is bisected, worst over the sets."""
+    """(n_sets, n_panels): how much bisecting each panel changes its patient's log-likelihood at each parameter set."""
     chosen, renumbered = np.unique(cuts.patient, return_inverse=True)
     local = _Cuts(renumbered, cuts.start, cuts.end)
     part = _subset(timeline, chosen)
@@ -258,8 +280,7 @@ def _panel_errors(
         return exposure(chosen[patient], day)
 
     coarse = _assemble(local, part, exposure_of, rule)
-    fine_cuts = local.bisected(np.ones(local.patient.size, dtype=bool))
-    fine = _assemble(fine_cuts, part, exposure_of, rule)
+    fine = _assemble(local.bisected(np.ones(local.patient.size, dtype=bool)), part, exposure_of, rule)
     n_measured = np.diff(part.measurement_offset)
     last_measured = np.maximum.reduceat(
         np.concatenate([part.measurement_day, [0.0]]),
@@ -268,38 +289,52 @@ def _panel_errors(
     last_measured = np.where(n_measured > 0, last_measured, 0.0)
     # An error in J within a panel shifts log M at all later measurements.
     weight = (marker_weight[chosen] * n_measured)[local.patient] * (local.start < last_measured[local.patient])
-    worst = np.zeros(local.patient.size)
-    zero = np.zeros(chosen.size)
+    long = local.end - local.start > _SHORTEST_FOR_HAZARD
     first = coarse.panel_offset[:-1]
+    changes = np.empty((reference.k.size, local.patient.size))
     for number in range(reference.k.size):
         phi = np.ascontiguousarray(reference.phi[number, chosen])
-        outputs = []
-        for design in (coarse, fine):
-            n_panels = design.panel_offset[-1]
-            integral, hazard = np.empty(n_panels), np.empty(n_panels)
-            path(
-                design,
-                rule,
-                shape,
-                phi,
-                reference.k[number],
-                zero,
-                reference.beta_link[number],
-                reference.te[number],
-                reference.s[number],
-                integral,
-                hazard,
-                np.empty(design.node_day.size),
-            )
-            outputs.append((integral, hazard))
-        (integral, hazard), (fine_integral, fine_hazard) = outputs
+        integral, hazard = _ends(coarse, rule, shape, reference, number, phi)
+        fine_integral, fine_hazard = _ends(fine, rule, shape, reference, number, phi)
         in_j = np.abs(_increments(integral - fine_integral[1::2], first))
         in_h = np.abs(_increments(hazard - fine_hazard[1::2], first))
-        # A cumulative hazard far above 1 has no posterior weight; there the error is held relative to it.
-        total = np.maximum(1.0, fine_hazard[fine.panel_offset[1:] - 1])[local.patient]
-        change = weight * np.exp(phi[local.patient, 2]) * in_j + in_h / total
-        worst = np.fmax(worst, np.where(np.isfinite(change), change, 0.0))
-    return worst
+        of_hazard = np.where(long, _of_hazard(in_h, fine_hazard[1::2]), 0.0)
+        changes[number] = weight * np.exp(phi[local.patient, 2]) * in_j + of_hazard
+    return changes
+
+
+def _ends(
+    design: Design, rule: Rule, shape: Shape, reference: ReferenceParameters, number: int, phi: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """J and the cumulative hazard at the ends of panels, at one reference set."""
+    n_panels = design.panel_offset[-1]
+    integral, hazard = np.empty(n_panels), np.empty(n_panels)
+    path(
+        design,
+        rule,
+        shape,
+        phi,
+        reference.k[number],
+        np.zeros(phi.shape[0]),
+        reference.beta_link[number],
+        reference.te[number],
+        reference.s[number],
+        integral,
+        hazard,
+        np.empty(design.node_day.size),
+    )
+    return integral, hazard
+
+
+def _of_hazard(change: np.ndarray, reached: np.ndarray) -> np.ndarray:
+    """The log-likelihood's part of changes in the hazard's panel integrals; `reached` is H where each panel ends.
+
+    Unchecked growth makes the hazard explode. Nobody is followed there (survival is exp(-H)), so what a panel adds once H
+    is far above 1 counts less and less, and not at all after an overflow.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        counted = change / np.maximum(1.0, reached / _SURVIVED) ** 2
+    return np.where(np.isfinite(counted), counted, 0.0)
 
 
 def _increments(values: np.ndarray, first: np.ndarray) -> np.ndarray:
