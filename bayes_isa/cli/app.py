@@ -92,6 +92,30 @@ def bayes_isa(
 
 
 @app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Directory for the results, made if need be.")] = Path(
+        "bayes-isa-quickstart"
+    ),
+    chains: Annotated[int, typer.Option(min=1, help="Independent chains.")] = 4,
+    draws: Annotated[int, typer.Option(min=1, help="Draws kept per chain.")] = 1000,
+    tune: Annotated[int, typer.Option(min=1, help="Warm-up draws per chain, thrown away.")] = 500,
+    trials: Annotated[int, typer.Option(min=1, help="Simulated trials.")] = 500,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Do the main job on the built-in data set: fit, diagnose, compare regimens.
+
+    The data are 201 virtual patients (days, mg, g/L). Writes fit.nc, table.csv (PFS in weeks), pfs.png and mprotein.png.
+    Exit code 1 if the fit fails its diagnostics.
+
+    Example: bayes-isa quickstart --out results/
+    """
+    from bayes_isa.cli.quickstart import run_quickstart
+
+    run_quickstart(out, chains=chains, draws=draws, tune=tune, trials=trials, seed=seed, as_json=as_json)
+
+
+@app.command()
 def check(data: Data, time_unit: Unit = TimeUnit.day, column: Columns = None, as_json: Json = False) -> None:
     """Check a data set: every problem with its file, row, patient and remedy.
 
@@ -235,7 +259,7 @@ def compare(
 
     Example: bayes-isa compare fit.nc -r "10 mg/kg QW-Q2W" -r "20 mg/kg QW-Q2W + dex" --trials 1000 --csv table.csv
     """
-    from bayes_isa.cli.verbs import compare_and_write, parse_regimens, require_converged
+    from bayes_isa.cli.verbs import compare_and_write, parse_regimens, print_comparison, require_converged
     from bayes_isa.inference.storage import load_fit, require_writable
 
     with usage():
@@ -251,9 +275,11 @@ def compare(
         trials=trials,
         population=population.value,
         seed=seed,
-        files={"sims": out, "csv": csv, "plot": plot},
+        out=out,
+        csv=csv,
+        plot=plot,
     )
-    table.print(as_json=as_json)
+    print_comparison(table, seed=seed, as_json=as_json)
 
 
 @app.command("virtual-trial")

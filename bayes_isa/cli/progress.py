@@ -25,14 +25,14 @@ def progress(label: str, total: int) -> Iterator[Callable[[int, str], None]]:
 
 
 @contextmanager
-def sampling_progress(chains: int, draws_per_chain: int) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yields the `progress_callback` of `bayes_isa.fit`; `draws_per_chain` counts warm-up too."""
-    with progress("Sampling", chains * draws_per_chain) as update:
+def sampling_progress(chains: int, tune: int, draws: int) -> Iterator[Callable[[Sequence[Any]], None]]:
+    """Yields the `progress_callback` of `bayes_isa.fit`; divergences are counted after warm-up, where they matter."""
+    with progress("Sampling", chains * (tune + draws)) as update:
 
         def callback(states: Sequence[Any]) -> None:
             done = sum(state.finished_draws for state in states)
-            divergences = sum(state.divergences for state in states)
-            update(done, f"{divergences} divergences with warm-up" if divergences else "")
+            divergences = sum(draw >= tune for state in states for draw in state.divergent_draws)
+            update(done, f"{divergences} divergences" if divergences else "")
 
         yield callback
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
     from bayes_isa.inference.diagnose import Diagnosis
 
 _FAILURES_SHOWN = 10
+_HEADINGS = {
+    "median_pfs": "median PFS, weeks",
+    "median_pfs_difference": "gain, weeks",
+    "hazard_ratio": "hazard ratio",
+    "week8_change": "M-protein at week 8, %",
+}
 
 
 def parameter_table(diagnosis: Diagnosis, fit: xr.DataTree) -> str:
@@ -50,6 +57,46 @@ def verdict(diagnosis: Diagnosis, *, listed: int | None = _FAILURES_SHOWN) -> st
     return "\n".join(lines)
 
 
+def comparison_table(table: pd.DataFrame) -> str:
+    """What `compare_regimens` returned: a line per regimen, a column per quantity, median and 90 % interval."""
+    wide = pd.DataFrame(
+        {
+            heading: {
+                regimen: interval_of(table, regimen, quantity)
+                for regimen in dict.fromkeys(table["regimen"])
+            }
+            for quantity, heading in _HEADINGS.items()
+        }
+    )
+    note = f"Median (5 %-95 %) over {table['n_trials'].iloc[0]} trials; reference: {table.attrs['reference']}"
+    return f"{plain_table(wide)}\n{note}"
+
+
+def interval_of(table: pd.DataFrame, regimen: str, quantity: str) -> str:
+    """One quantity of one regimen as "median (5 %-95 %)"; a dash for the reference against itself."""
+    rows = table[(table["regimen"] == regimen) & (table["quantity"] == quantity)]
+    if rows.empty:
+        return "-"
+    row = rows.iloc[0]
+    digits = 2 if quantity == "hazard_ratio" else 1
+    middle, low, high = (_reached(row[column], digits) for column in ("median", "p5", "p95"))
+    return f"{middle} ({low} to {high})"
+
+
+def conclusions(table: pd.DataFrame) -> list[str]:
+    """A sentence for each regimen: its median PFS, and how it differs from the reference."""
+    reference = table.attrs["reference"]
+    lines = []
+    for regimen in dict.fromkeys(table["regimen"]):
+        line = f"{regimen}: median PFS {interval_of(table, regimen, 'median_pfs')} weeks"
+        if regimen != reference:
+            gain = interval_of(table, regimen, "median_pfs_difference")
+            ratio = interval_of(table, regimen, "hazard_ratio")
+            line += f", {gain} weeks more than {reference}; hazard ratio {ratio}"
+        lines.append(f"{line}.")
+    return lines
+
+
 def plain_table(frame: pd.DataFrame) -> str:
     """A frame as text, every column as wide as it needs."""
     with pd.option_context("display.max_colwidth", None):
@@ -58,3 +105,9 @@ def plain_table(frame: pd.DataFrame) -> str:
 
 def _number(value: Any) -> str:
     return f"{float(value):.3g}"
+
+
+def _reached(value: float, digits: int) -> str:
+    if math.isnan(value):
+        return "undefined"
+    return f"{value:.{digits}f}" if math.isfinite(value) else "not reached"

@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from bayes_isa.cli.console import print_json, say
 from bayes_isa.cli.inputs import finished_draws
-from bayes_isa.cli.progress import sampling_progress
-from bayes_isa.cli.tables import parameter_table, verdict
+from bayes_isa.cli.progress import progress, sampling_progress
+from bayes_isa.cli.tables import comparison_table, parameter_table, verdict
 from bayes_isa.errors import ConvergenceError
 from bayes_isa.inference.diagnose import Diagnosis, diagnose
 from bayes_isa.inference.fit import fit
 from bayes_isa.inference.storage import save_fit
 from bayes_isa.model.build import build_model
+from bayes_isa.simulation import plans
+from bayes_isa.simulation.compare import compare_regimens
+from bayes_isa.simulation.regimen_names import require_regimen
+from bayes_isa.simulation.simulate import simulate_trials
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
     from bayes_isa.data import Trial
     from bayes_isa.model.priors import PriorSet
     from bayes_isa.model.spec import ModelSpec
+    from bayes_isa.regimens import Regimen
 
 
 def fit_and_save(
@@ -30,7 +36,7 @@ def fit_and_save(
     say(repr(trial))
     model = build_model(trial, priors, spec)
     say("Compiling the model and sampling")
-    with sampling_progress(settings["chains"], settings["tune"] + settings["draws"]) as callback:
+    with sampling_progress(settings["chains"], settings["tune"], settings["draws"]) as callback:
         result = fit(model, progressbar=False, progress_callback=callback, **settings)
     finished_draws(result, settings["draws"])
     save_fit(result, out)
@@ -64,3 +70,60 @@ def require_converged(fitted: xr.DataTree, *, allow: bool) -> None:
         raise ConvergenceError(
             "results of a fit that failed its diagnostics would mislead; fit it again, or say --allow-unconverged"
         )
+
+
+def parse_regimens(regimens: list[str], reference: str | None) -> tuple[dict[str, Regimen], str]:
+    """Regimens by short name, and the label of the reference: the first one unless `reference` names another.
+
+    Raises RegimenError.
+    """
+    parsed = plans.parse_regimens(regimens)
+    return parsed, require_regimen(reference, parsed) if reference is not None else next(iter(parsed))
+
+
+def compare_and_write(
+    fitted: xr.DataTree,
+    regimens: dict[str, Regimen],
+    *,
+    reference: str,
+    trials: int,
+    population: str,
+    seed: int,
+    out: Path | None = None,
+    csv: Path | None = None,
+    plot: Path | None = None,
+) -> pd.DataFrame:
+    """Simulate trials, compare the regimens and write the files asked for."""
+    with progress("Simulating trials", trials) as update:
+        sims = simulate_trials(
+            fitted,
+            regimens,
+            n_trials=trials,
+            seed=seed,
+            population=population,
+            progress=lambda done, _: update(done, ""),
+        )
+    table = compare_regimens(sims, reference=reference)
+    if out is not None:
+        sims.to_netcdf(out, engine="h5netcdf")
+    if csv is not None:
+        table.to_csv(csv, index=False)
+    if plot is not None:
+        write_pfs_plot(sims, plot)
+    return table
+
+
+def write_pfs_plot(sims: xr.Dataset, path: Path) -> None:
+    """The PFS curves as a picture; the ending of the file name says which kind."""
+    from bayes_isa.plots.plot_pfs import plot_pfs
+
+    plot_pfs(sims).figure.savefig(path, dpi=150)
+
+
+def print_comparison(table: pd.DataFrame, *, seed: int, as_json: bool) -> None:
+    """The comparison on stdout."""
+    if as_json:
+        rows = table.to_dict(orient="records")
+        print_json({"reference": table.attrs["reference"], "seed": seed, "table": rows})
+    else:
+        print(comparison_table(table))

@@ -1,0 +1,301 @@
+"""The other verbs, on a fit far too short to be used: what matters here is what is said, written and returned."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from bayes_isa.inference.storage import FORMAT, load_fit, spec_of, trial_of
+from bayes_isa.kernels.hazard import HAZARDS, LINKS
+from bayes_isa.model.priors import available_priors
+from bayes_isa.model.spec import EXPOSURES
+
+from .conftest import Cli
+
+VERBS = ("quickstart", "check", "fit", "diagnose", "compare", "virtual-trial")
+RANDOM_VERBS = ("quickstart", "fit", "compare", "virtual-trial")
+REGIMENS = ("-r", "10 mg/kg QW-Q2W", "-r", "20 mg/kg QW-Q2W")
+
+
+@pytest.fixture(scope="module")
+def virtual(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with eight virtual patients."""
+    directory = tmp_path_factory.mktemp("virtual")
+    result = cli("virtual-trial", "--out", directory, "--n", 8, "--seed", 3)
+    assert result.exit_code == 0
+    assert "8 patients" in result.stdout
+    return directory
+
+
+@pytest.fixture(scope="module")
+def fit_file(cli: Cli, virtual: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fit of 2 x 50 draws, too short to pass any diagnostics."""
+    file = tmp_path_factory.mktemp("fit") / "fit.nc"
+    short = ("--chains", 2, "--draws", 50, "--tune", 50, "--seed", 1)
+    result = cli("fit", virtual, "--out", file, "--exposure", "constant", *short)
+    assert result.exit_code == 0, result.output
+    assert "KL_pop" in result.stdout
+    assert "1/day" in result.stdout
+    assert "DIAGNOSTICS FAILED" in result.stderr
+    assert str(file) in result.stderr
+    return file
+
+
+# Help ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_units_an_example_and_json(cli: Cli, verb: str) -> None:
+    result = cli(verb, "--help")
+    assert result.exit_code == 0
+    assert f"bayes-isa {verb}" in result.stdout
+    assert "Example:" in result.stdout
+    assert "--json" in result.stdout
+    assert ("--seed" in result.stdout) == (verb in RANDOM_VERBS)
+
+
+def test_help_names_every_choice(cli: Cli) -> None:
+    text = " ".join(cli("fit", "--help").stdout.split())
+    for choice in (*LINKS, *HAZARDS, *EXPOSURES, *available_priors()):
+        assert choice in text
+
+
+def test_help_explains_exit_codes_and_lists_the_verbs(cli: Cli) -> None:
+    text = cli("--help").stdout
+    assert "Exit codes" in text
+    for verb in VERBS:
+        assert verb in text
+
+
+def test_no_arguments_show_the_help(cli: Cli) -> None:
+    result = cli()
+    assert result.exit_code == 2
+    assert "Commands" in result.output
+
+
+# Wrong usage --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        (["--link", "slop"], "did you mean 'slope'"),
+        (["--hazard", "weibul"], "did you mean 'weibull'"),
+        (["--exposure", "PKPD"], "expected one of pk, constant"),
+        (["--coordinates", "centred"], "did you mean 'centered'"),
+        (["--priors", "weakly_informativ"], "weakly_informative"),
+        (["--priors", "nowhere/own.toml"], "There is no prior file"),
+        (["--chains", "0"], "--chains"),
+        (["--draws", "many"], "--draws"),
+        (["--sed", "1"], "--seed"),
+        (["--target-accept", "1.5"], "--target-accept"),
+    ],
+)
+def test_a_wrong_option_is_wrong_usage(
+    cli: Cli, virtual: Path, tmp_path: Path, options: list[str], fragment: str
+) -> None:
+    result = cli("fit", virtual, "--out", tmp_path / "fit.nc", *options)
+    assert result.exit_code == 2
+    assert fragment in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_verb_is_wrong_usage(cli: Cli) -> None:
+    result = cli("chek")
+    assert result.exit_code == 2
+    assert "check" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("regimens", "fragment"),
+    [
+        (["-r", "20mg"], "'20mg' is not a regimen"),
+        (["-r", "20 mg/kg QW-Q2"], "did you mean QW-Q2W"),
+        (["-r", "20 mg/kg QW-Q2W", "--reference", "10 mg/kg QW-Q2W"], "was not simulated"),
+        (["-r", "20 mg/kg QW-Q2W", "-r", "20  mg/kg qw-q2w"], "more than once"),
+        ([], "--regimen"),
+    ],
+)
+def test_a_wrong_regimen_is_wrong_usage(cli: Cli, tmp_path: Path, regimens: list[str], fragment: str) -> None:
+    result = cli("compare", tmp_path / "fit.nc", *regimens)
+    assert result.exit_code == 2
+    assert fragment in result.stderr
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_place_that_cannot_be_written_is_told_first(cli: Cli, virtual: Path, tmp_path: Path) -> None:
+    result = cli("fit", virtual, "--out", tmp_path / "nowhere" / "fit.nc")
+    assert result.exit_code == 1
+    assert "no such directory" in result.stderr
+    result = cli("fit", virtual, "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "found a directory" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["virtual-trial", "quickstart"])
+def test_a_directory_that_cannot_be_made(cli: Cli, tmp_path: Path, verb: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = cli(verb, "--out", tmp_path / "file" / "results")
+    assert result.exit_code == 1
+    assert "file" in result.stderr
+
+
+def test_bad_data_stops_a_fit(cli: Cli, data: Path, tmp_path: Path) -> None:
+    (data / "pfs.csv").write_text("id,day,event\n001,-5,1\n002,10,1\n")
+    result = cli("fit", data, "--out", tmp_path / "fit.nc")
+    assert result.exit_code == 1
+    assert "pfs.csv, row 2, patient 001" in result.stderr
+    assert result.stdout == ""
+
+
+def test_data_without_pharmacokinetics_say_what_to_do(cli: Cli, data: Path, tmp_path: Path) -> None:
+    result = cli("fit", data, "--out", tmp_path / "fit.nc")
+    assert result.exit_code == 1
+    assert "constant" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["diagnose", "compare"])
+def test_a_file_that_is_no_fit(cli: Cli, tmp_path: Path, verb: str) -> None:
+    options = REGIMENS if verb == "compare" else ()
+    missing = cli(verb, tmp_path / "fit.nc", *options)
+    assert (missing.exit_code, "no such file" in missing.stderr) == (1, True)
+    (tmp_path / "text.nc").write_text("text")
+    text = cli(verb, tmp_path / "text.nc", *options)
+    assert (text.exit_code, "expected a netCDF file" in text.stderr) == (1, True)
+    xr.Dataset({"x": ("a", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
+    other = cli(verb, tmp_path / "other.nc", *options)
+    assert (other.exit_code, "not a fit" in other.stderr) == (1, True)
+
+
+def test_the_same_seed_writes_the_same_virtual_trial(cli: Cli, virtual: Path, tmp_path: Path) -> None:
+    for name, seed in (("same", 3), ("other", 4)):
+        cli("virtual-trial", "--out", tmp_path / name, "--n", 8, "--seed", seed)
+    for file in ("patients.csv", "doses.csv", "mprotein.csv", "pfs.csv", "truth.json"):
+        assert (tmp_path / "same" / file).read_bytes() == (virtual / file).read_bytes()
+    assert (tmp_path / "other" / "pfs.csv").read_bytes() != (virtual / "pfs.csv").read_bytes()
+
+
+# Fit, diagnose, compare ---------------------------------------------------------------------------------------------
+
+
+def test_a_fit_file_can_be_used_alone(fit_file: Path) -> None:
+    fit = load_fit(fit_file)
+    assert dict(fit["posterior"].sizes) | {"chain": 2, "draw": 50, "patient": 8} == dict(fit["posterior"].sizes)
+    assert trial_of(fit).n_patients == 8
+    assert spec_of(fit).exposure == "constant"
+    assert fit.attrs["seed"] == 1
+
+
+def test_diagnose_fails_a_short_fit(cli: Cli, fit_file: Path) -> None:
+    result = cli("diagnose", fit_file)
+    assert result.exit_code == 1
+    assert "DIAGNOSTICS FAILED" in result.stdout
+    assert "KL_pop" in result.stdout
+    result = cli("diagnose", fit_file, "--json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    assert document["ok"] is False
+    assert document["failures"]
+    assert {row["parameter"] for row in document["parameters"]} >= {"KL_pop", "omega_KL", "Te"}
+
+
+def test_diagnose_passes_a_sound_fit(cli: Cli, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    dims = ("chain", "draw")
+    posterior = xr.Dataset({"KL_pop": (dims, rng.normal(size=(4, 500)), {"units": "1/day"})})
+    stats = xr.Dataset({"diverging": (dims, np.zeros((4, 500), dtype=bool))})
+    fit = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
+    fit.attrs["bayes_isa_format"] = FORMAT
+    fit.to_netcdf(tmp_path / "fit.nc", engine="h5netcdf")
+    result = cli("diagnose", tmp_path / "fit.nc")
+    assert result.exit_code == 0
+    assert "Diagnostics passed" in result.stdout
+
+
+def test_compare_refuses_a_fit_that_failed(cli: Cli, fit_file: Path) -> None:
+    result = cli("compare", fit_file, *REGIMENS)
+    assert result.exit_code == 1
+    assert "--allow-unconverged" in result.stderr
+    assert result.stdout == ""
+
+
+def test_compare_writes_what_it_is_asked_for(cli: Cli, fit_file: Path, tmp_path: Path) -> None:
+    files = {"--out": tmp_path / "sims.nc", "--csv": tmp_path / "table.csv", "--plot": tmp_path / "pfs.png"}
+    options = [argument for pair in files.items() for argument in pair]
+    result = cli("compare", fit_file, *REGIMENS, "--trials", 5, "--allow-unconverged", *options)
+    assert result.exit_code == 0, result.output
+    assert "DIAGNOSTICS FAILED" in result.stderr
+    assert "reference: 10 mg/kg QW-Q2W" in result.stdout
+    with files["--csv"].open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["regimen"] for row in rows} == {"10 mg/kg QW-Q2W", "20 mg/kg QW-Q2W"}
+    sims = xr.load_dataset(files["--out"], engine="h5netcdf")
+    assert sims.sizes["trial"] == 5
+    assert files["--plot"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_as_json_is_reproducible(cli: Cli, fit_file: Path) -> None:
+    options = ("--trials", 3, "--allow-unconverged", "--reference", "20 mg/kg QW-Q2W", "--json", "--seed", 9)
+    first, second = (cli("compare", fit_file, *REGIMENS, *options) for _ in range(2))
+    assert first.exit_code == 0, first.output
+    document = json.loads(first.stdout)
+    assert document["reference"] == "20 mg/kg QW-Q2W"
+    assert {row["quantity"] for row in document["table"]} >= {"median_pfs", "hazard_ratio"}
+    assert first.stdout == second.stdout
+
+
+# The installed command ----------------------------------------------------------------------------------------------
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bayes_isa", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert result.returncode == 0
+    assert result.stdout.startswith("bayes-isa ")
+
+
+def test_check_in_a_process_of_its_own(data: Path) -> None:
+    result = run("check", data)
+    assert (result.returncode, result.stderr) == (0, "")
+    (data / "pfs.csv").unlink()
+    result = run("check", data)
+    assert result.returncode == 1
+    assert "pfs.csv: is missing" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "DATA"]])
+def test_quick_verbs_do_not_load_pymc(data: Path, arguments: list[str]) -> None:
+    arguments = [str(data) if argument == "DATA" else argument for argument in arguments]
+    code = (
+        "import sys\n"
+        "from bayes_isa.cli import app\n"
+        f"app({arguments!r}, standalone_mode=False)\n"
+        "heavy = {'pymc', 'pytensor', 'numba', 'matplotlib', 'arviz'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {heavy}' if heavy else 0)\n"
+    )
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_closed_pipe_is_no_error(data: Path) -> None:
+    command = f"{sys.executable} -m bayes_isa check {data} --json | head -c 1"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in result.stderr
