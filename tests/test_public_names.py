@@ -50,5 +50,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "heavy = {'pymc', 'pytensor', 'numba', 'pandas', 'xarray', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else 0)\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert result.returncode == 0, result.stderr

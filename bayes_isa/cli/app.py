@@ -58,7 +58,9 @@ FitFile = Annotated[Path, typer.Argument(metavar="FIT", help="Fit written by `ba
 Unit = Annotated[TimeUnit, typer.Option(help="Unit of TIME, II and RATE in an event file.")]
 Columns = Annotated[
     list[str] | None,
-    typer.Option("--column", help="Column or code of an event file, our name=the file's, e.g. DV=CONC. Repeatable."),
+    typer.Option(
+        "--column", help="Column or code of an event file, our name=the file's, e.g. DV=CONC. Repeatable."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same result.")]
@@ -105,8 +107,8 @@ def quickstart(
 ) -> None:
     """Do the main job on the built-in data set: fit, diagnose, compare regimens.
 
-    The data are 201 virtual patients (days, mg, g/L). Writes fit.nc, table.csv (PFS in weeks), pfs.png and mprotein.png.
-    Exit code 1 if the fit fails its diagnostics.
+    The data are 201 virtual patients (days, mg, g/L). Writes fit.nc, table.csv (PFS in weeks), pfs.png and
+    mprotein.png. Exit code 1 if the fit fails its diagnostics.
 
     Example: bayes-isa quickstart --out results/
     """
@@ -155,7 +157,8 @@ def fit(
         str, typer.Option(help="weakly_informative, published_2023, or a TOML file of your own.")
     ] = "weakly_informative",
     exposure: Annotated[
-        str, typer.Option(help="pk: isatuximab concentration, mg/L; constant: full effect while on treatment.")
+        str,
+        typer.Option(help="pk: isatuximab concentration, mg/L; constant: full effect while on treatment."),
     ] = "pk",
     link: Annotated[
         str,
@@ -167,7 +170,10 @@ def fit(
         str, typer.Option(help="Baseline hazard: loglogistic, weibull or exponential.")
     ] = "loglogistic",
     coordinates: Annotated[
-        str | None, typer.Option(help="Sampling geometry; changes the speed, never the result.")
+        str | None,
+        typer.Option(
+            help="Sampling geometry: response, centered, noncentered or mixed; changes the speed, never the result."
+        ),
     ] = None,
     chains: Annotated[int, typer.Option(min=1, help="Independent chains; R-hat needs two or more.")] = 4,
     draws: Annotated[int, typer.Option(min=1, help="Draws kept per chain.")] = 1000,
@@ -193,11 +199,13 @@ def fit(
     from bayes_isa.model.priors import load_priors
     from bayes_isa.model.spec import ModelSpec
 
-    choices = {"link": link, "hazard": hazard, "exposure": exposure}
-    if coordinates is not None:
-        choices["coordinates"] = coordinates
     with usage():
-        spec = ModelSpec(**choices)
+        spec = ModelSpec(
+            link=link,
+            hazard=hazard,
+            exposure=exposure,
+            coordinates=ModelSpec.coordinates if coordinates is None else coordinates,
+        )
         prior_set = load_priors(priors)
     require_writable(out)
     trial = read_data(data, time_unit=time_unit.value, columns=column)
@@ -234,7 +242,9 @@ def compare(
     fit: FitFile,
     regimen: Annotated[
         list[str],
-        typer.Option("-r", "--regimen", help='Regimen to simulate, e.g. "20 mg/kg QW-Q2W + dex 0-3mo". Repeatable.'),
+        typer.Option(
+            "-r", "--regimen", help='Regimen to simulate, e.g. "20 mg/kg QW-Q2W + dex 0-3mo". Repeatable.'
+        ),
     ],
     reference: Annotated[
         str | None, typer.Option(help="Regimen the others are compared with; the first one by default.")
@@ -259,11 +269,13 @@ def compare(
 
     Example: bayes-isa compare fit.nc -r "10 mg/kg QW-Q2W" -r "20 mg/kg QW-Q2W + dex" --trials 1000 --csv table.csv
     """
+    from bayes_isa.cli.inputs import require_picture
     from bayes_isa.cli.verbs import compare_and_write, parse_regimens, print_comparison, require_converged
     from bayes_isa.inference.storage import load_fit, require_writable
 
     with usage():
         chosen, chosen_reference = parse_regimens(regimen, reference)
+        require_picture(plot)
     for path in filter(None, (out, csv, plot)):
         require_writable(path)
     loaded = load_fit(fit)

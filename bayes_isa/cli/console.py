@@ -72,7 +72,7 @@ def warnings_as_notes() -> Iterator[None]:
     # `simplefilter` makes every warning reach `tell`; without it Python would drop repeats of other modules too.
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = tell  # type: ignore[assignment]
+        warnings.showwarning = tell
         yield
 
 

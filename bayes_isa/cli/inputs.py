@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from bayes_isa.cli.console import usage
 from bayes_isa.data import Trial
 
+_PICTURES = (".png", ".pdf", ".svg")
 
-def read_data(path: Path, *, time_unit: Literal["day", "hour"] = "day", columns: list[str] | None = None) -> Trial:
+
+def read_data(
+    path: Path, *, time_unit: Literal["day", "hour"] = "day", columns: list[str] | None = None
+) -> Trial:
     """The trial in a directory of four CSV files, or in one NONMEM or Monolix event file.
 
     `time_unit` and `columns` ("DV=CONC": our name, the file's name) are for event files. Raises DataError; typer.Exit
@@ -41,6 +45,12 @@ def require_directory(path: Path) -> None:
     probe = path / ".bayes_isa_probe"
     probe.touch()
     probe.unlink()
+
+
+def require_picture(path: Path | None) -> None:
+    """Raise DataError unless `path` ends as a picture that can be written, or is None."""
+    if path is not None and path.suffix.lower() not in _PICTURES:
+        raise DataError(f"{path}: a picture's file name ends in {', '.join(_PICTURES)}")
 
 
 def finished_draws(fit: xr.DataTree, asked: int) -> xr.DataTree:

@@ -51,7 +51,11 @@ def _bar(label: str, total: int) -> Iterator[Callable[[int, str], None]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total, remark="")
-        yield lambda done, remark="": bar.update(task, completed=done, remark=remark)
+
+        def update(done: int, remark: str = "") -> None:
+            bar.update(task, completed=done, remark=remark)
+
+        yield update
 
 
 def _lines(label: str, total: int) -> Callable[[int, str], None]:

@@ -62,8 +62,7 @@ def comparison_table(table: pd.DataFrame) -> str:
     wide = pd.DataFrame(
         {
             heading: {
-                regimen: interval_of(table, regimen, quantity)
-                for regimen in dict.fromkeys(table["regimen"])
+                regimen: interval_of(table, regimen, quantity) for regimen in dict.fromkeys(table["regimen"])
             }
             for quantity, heading in _HEADINGS.items()
         }

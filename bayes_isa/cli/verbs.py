@@ -117,7 +117,9 @@ def write_pfs_plot(sims: xr.Dataset, path: Path) -> None:
     """The PFS curves as a picture; the ending of the file name says which kind."""
     from bayes_isa.plots.plot_pfs import plot_pfs
 
-    plot_pfs(sims).figure.savefig(path, dpi=150)
+    figure = plot_pfs(sims).get_figure(root=True)
+    assert figure is not None  # plot_pfs has just made it
+    figure.savefig(path, dpi=150)
 
 
 def print_comparison(table: pd.DataFrame, *, seed: int, as_json: bool) -> None:

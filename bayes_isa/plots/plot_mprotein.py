@@ -76,7 +76,15 @@ def _panel(ax: Axes, trial: Trial, members: pd.Index, color: str) -> None:
         markeredgewidth=0.8,
     )
     day, value = _events(trial, members, rows)
-    ax.plot(day / _WEEK_DAYS, value, linestyle="none", marker="x", markersize=4, markeredgewidth=0.9, color="black")
+    ax.plot(
+        day / _WEEK_DAYS,
+        value,
+        linestyle="none",
+        marker="x",
+        markersize=4,
+        markeredgewidth=0.9,
+        color="black",
+    )
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter("{x:g}")
     ax.spines[["top", "right"]].set_visible(False)

@@ -25,7 +25,9 @@ def plot_pfs(sims: xr.Dataset, *, level: float = 0.9, ax: Axes | None = None) ->
     for label, style in regimen_styles(str(name) for name in curves["regimen"].to_numpy()).items():
         curve = curves.sel(regimen=label)
         ax.fill_between(week, curve["low"], curve["high"], color=style.color, alpha=0.15, linewidth=0.0)
-        ax.plot(week, curve["median"], color=style.color, linestyle=style.linestyle, linewidth=1.8, label=label)
+        ax.plot(
+            week, curve["median"], color=style.color, linestyle=style.linestyle, linewidth=1.8, label=label
+        )
     ax.axhline(0.5, color="0.6", linewidth=0.6, zorder=0)
     ax.set(xlabel="Time since first dose (weeks)", ylabel="Probability of PFS", ylim=(0.0, 1.0))
     ax.set_xlim(0.0, float(week[-1]))
@@ -34,6 +36,8 @@ def plot_pfs(sims: xr.Dataset, *, level: float = 0.9, ax: Axes | None = None) ->
         f"Median and {100 * level:g} % interval of {curves.attrs['n_trials']} trials\n"
         f"of {curves.attrs['n_patients']} patients"
     )
-    legend = ax.legend(title=title, frameon=False, handlelength=3.2, fontsize=9, title_fontsize=8, loc="upper right")
+    legend = ax.legend(
+        title=title, frameon=False, handlelength=3.2, fontsize=9, title_fontsize=8, loc="upper right"
+    )
     legend._legend_box.align = "left"  # type: ignore[attr-defined]
     return ax

@@ -121,6 +121,7 @@ def test_an_unknown_verb_is_wrong_usage(cli: Cli) -> None:
         (["-r", "20 mg/kg QW-Q2"], "did you mean QW-Q2W"),
         (["-r", "20 mg/kg QW-Q2W", "--reference", "10 mg/kg QW-Q2W"], "was not simulated"),
         (["-r", "20 mg/kg QW-Q2W", "-r", "20  mg/kg qw-q2w"], "more than once"),
+        (["-r", "20 mg/kg QW-Q2W", "--plot", "curves.xlsx"], ".png, .pdf, .svg"),
         ([], "--regimen"),
     ],
 )
@@ -190,7 +191,9 @@ def test_the_same_seed_writes_the_same_virtual_trial(cli: Cli, virtual: Path, tm
 
 def test_a_fit_file_can_be_used_alone(fit_file: Path) -> None:
     fit = load_fit(fit_file)
-    assert dict(fit["posterior"].sizes) | {"chain": 2, "draw": 50, "patient": 8} == dict(fit["posterior"].sizes)
+    assert dict(fit["posterior"].sizes) | {"chain": 2, "draw": 50, "patient": 8} == dict(
+        fit["posterior"].sizes
+    )
     assert trial_of(fit).n_patients == 8
     assert spec_of(fit).exposure == "constant"
     assert fit.attrs["seed"] == 1
@@ -290,7 +293,12 @@ def test_quick_verbs_do_not_load_pymc(data: Path, arguments: list[str]) -> None:
     )
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
 
