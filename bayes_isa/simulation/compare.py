@@ -20,13 +20,13 @@ QUANTITIES = {
 
 
 def compare_regimens(sims: xr.Dataset, *, reference: str) -> pd.DataFrame:
-    """The simulated regimens compared: one row for each regimen and quantity, sorted by regimen as simulated.
+    """The simulated regimens compared: one row for each regimen and quantity, in the order simulated.
 
-    Columns: regimen; quantity (a key of `QUANTITIES`); median, p5, p95 over trials (order statistics: a median PFS that is
-    not reached before the horizon counts as infinite and stays so); unit; n_trials; n_not_reached, the trials in which the
-    median PFS lies beyond the horizon; n_undefined, those in which the quantity does not exist at all (a difference of two
-    medians not reached, a hazard ratio without bound, nobody at risk), which the other columns leave out, with a warning.
-    attrs: "reference", "horizon_day".
+    Columns: regimen; quantity (a key of `QUANTITIES`); median, p5, p95 over trials (order statistics: a
+    median PFS that is not reached before the horizon counts as infinite and stays so); unit; n_trials;
+    n_not_reached, the trials in which a median PFS lies beyond the horizon; n_undefined, those in which the
+    quantity does not exist at all (a difference of two medians not reached, a hazard ratio without bound,
+    nobody at risk), which the other columns leave out, with a warning. attrs: "reference", "horizon_day".
 
     Raises RegimenError when `reference` was not simulated, ModelError when the simulation ends before week 8.
     """

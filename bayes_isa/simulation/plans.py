@@ -1,4 +1,4 @@
-"""A regimen given to a pool of patients: doses, exposure and quadrature panels, made once for all simulated trials."""
+"""A regimen given to a pool of patients: doses, exposure and panels, made once for all simulated trials."""
 
 from __future__ import annotations
 
@@ -64,15 +64,15 @@ def hazard_flags(
 ) -> dict[str, float]:
     """Whether the hazard counts a regimen as with dexamethasone, by label.
 
-    "regimen": when it is given at all; "off": never; a mapping overrides "regimen" for some labels. Raises RegimenError
-    for any other text and for an unknown label.
+    "regimen": when it is given at all; "off": never; a mapping overrides "regimen" for some labels. Raises
+    RegimenError for any other text and for an unknown label.
     """
     flags = {label: float(regimen.has_dexamethasone) for label, regimen in regimens.items()}
     if isinstance(dexamethasone_hazard, Mapping):
         unknown = [label for label in dexamethasone_hazard if label not in flags]
         if unknown:
             raise RegimenError(
-                f"dexamethasone_hazard names {', '.join(map(repr, unknown))}; simulated are {', '.join(flags)}"
+                f"dexamethasone_hazard names {', '.join(unknown)}; simulated are {', '.join(flags)}"
             )
         return flags | {label: float(on) for label, on in dexamethasone_hazard.items()}
     if dexamethasone_hazard not in ("regimen", "off"):
@@ -92,7 +92,7 @@ def make_plans(
     visits: np.ndarray,
     horizon_day: float,
 ) -> list[Plan]:
-    """A plan for each regimen. Raises DataError listing patients without the weight or age that doses need."""
+    """A plan for each regimen. Raises DataError listing patients without a weight or age that doses need."""
     with_dexamethasone = any(regimen.has_dexamethasone for regimen in regimens.values())
     needed = ("weight_kg", "age_years") if with_dexamethasone else ("weight_kg",)
     require_columns(patients, needed, "doses: mg per kg, and dexamethasone by age")
@@ -113,27 +113,23 @@ def make_plans(
 def take_patients(panels: Panels, chosen: np.ndarray) -> Panels:
     """The panels of these patients, by position, in this order; a patient may come several times."""
     design = panels.design
-    order = panels.rule.order
     panel, panel_offset = _segments(design.panel_offset, chosen)
-    node, _ = _segments(order * design.panel_offset, chosen)
+    node, _ = _segments(panels.rule.order * design.panel_offset, chosen)
     measurement, measurement_offset = _segments(design.measurement_offset, chosen)
-    taken = design._replace(
-        panel_offset=panel_offset,
-        hazard_panels=design.hazard_panels[chosen],
-        node_weight=design.node_weight[node],
-        node_day=design.node_day[node],
-        node_log_day=design.node_log_day[node],
-        node_effect=design.node_effect[node],
-        node_dexamethasone=design.node_dexamethasone[node],
-        panel_half=design.panel_half[panel],
-        event_day=design.event_day[chosen],
-        event_effect=design.event_effect[chosen],
-        event_dexamethasone=design.event_dexamethasone[chosen],
-        measurement_offset=measurement_offset,
-        measurement_day=design.measurement_day[measurement],
-        measurement_panel=design.measurement_panel[measurement],
+    # What an array of the design runs over is the first word of its name.
+    position = {"node": node, "event": chosen, "hazard": chosen, "measurement": measurement}
+    taken = {
+        name: values[position[name.partition("_")[0]]]
+        for name, values in design._asdict().items()
+        if not name.endswith("_offset")
+    }
+    return replace(
+        panels,
+        design=design._replace(panel_offset=panel_offset, measurement_offset=measurement_offset, **taken),
+        panel_start=panels.panel_start[panel],
+        panel_end=panels.panel_end[panel],
+        error=panels.error[chosen],
     )
-    return replace(panels, design=taken, panel_end=panels.panel_end[panel], error=panels.error[chosen])
 
 
 def _segments(offset: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,38 +1,33 @@
-"""Trials that could be run next: every regimen given to the same virtual patients, once per posterior draw."""
+"""Trials that could be run next: every regimen given to the same patients, once per posterior draw."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_isa.data.covariates import design_matrix
-from bayes_isa.data.schema import nearest
 from bayes_isa.data.trial import Trial
-from bayes_isa.errors import DataError, ModelError, Problem
+from bayes_isa.errors import ModelError
 from bayes_isa.kernels.evaluate import evaluate_curves, event_times, log_m_at_measurements
 from bayes_isa.kernels.hazard import Shape, make_shape
 from bayes_isa.kernels.panels import ReferenceParameters
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.regimens import Regimen
-from bayes_isa.simulation.parameters import ParameterSet, PosteriorDraws, posterior_draws
+from bayes_isa.simulation.parameters import PosteriorDraws, posterior_draws
 from bayes_isa.simulation.patients import (
-    Coding,
-    code_patients,
     dexamethasone_shift,
     draw_individuals,
     linear_predictor,
-    with_individual_pk,
 )
 from bayes_isa.simulation.plans import Plan, hazard_flags, make_plans, parse_regimens, take_patients
+from bayes_isa.simulation.pool import Pool, fitted_data, make_pool, trial_individuals
 
 VISIT_DAYS = 28.0
-# As many parameter sets as panels are made accurate for; more sets moved no median PFS by a tenth of a day.
+# Parameter sets that panels are made accurate for; 99 % of event times are then exact to 0.02 days.
 _REFERENCE_SETS = 16
 
 
@@ -53,67 +48,61 @@ def simulate_trials(
 ) -> xr.Dataset:
     """Simulated trials of `regimens`, each trial with one posterior draw of a fit.
 
-    All regimens of a trial share patients, parameters and event quantiles, so that their differences are precise.
-    Treatment goes on to `horizon_day` (default 20 months, as published) in whoever has not progressed.
+    All regimens of a trial share patients, parameters and event quantiles, so that their differences are
+    precise. Treatment goes on to `horizon_day` (default 20 months, as published) in whoever has not
+    progressed.
 
-    regimens      short names or `Regimen`s; a mapping gives them labels of your own.
-    n_trials      draws are not repeated before all have been used.
-    population    "fitted": the patients of the fit with their own individual parameters; "new": as many as `n_patients`
-                  (default: as in the fit) drawn with their covariates and pharmacokinetics from the fit's, or from the
-                  rows of a table (columns of patients.csv; missing PK parameters are drawn), with individual parameters
-                  drawn from the population.
-    dexamethasone_hazard  whether the hazard's covariate dexamethasone is 1: "regimen" (for every regimen with it),
-                  "off", or a mapping from labels to bools that overrides "regimen". In the published simulations it was
-                  off where dexamethasone was stopped after 3 or 6 months.
-    observed      also simulate measurements with residual error.
-    trial, spec   what was fitted; taken from the fit when not given.
-    progress      called with (trials done, trials) after each.
+    regimens    short names or `Regimen`s; a mapping gives them labels of your own.
+    n_trials    draws are not repeated before all have been used.
+    population  "fitted": the patients of the fit with their own individual parameters; "new": `n_patients`
+                (default: as in the fit) drawn with their covariates and pharmacokinetics from the fit's, or
+                from the rows of a table (columns of patients.csv; missing PK parameters are drawn; default:
+                as many as rows), with individual parameters drawn from the population.
+    dexamethasone_hazard  whether the hazard's covariate dexamethasone is 1: "regimen" (for every regimen with
+                it), "off", or a mapping from labels to bools that overrides "regimen". In the published
+                simulations it was off where dexamethasone was stopped after 3 or 6 months.
+    observed    also simulate measurements with residual error, not cut at a limit of quantification.
+    trial, spec  what was fitted; taken from the fit when not given.
+    progress    called with (trials done, trials) after each.
 
-    Returns a Dataset with dims (trial, regimen, patient, visit): `pfs_day` (days, the horizon where censored), `event`
-    (bool), `m_protein` (g/L, float32, without residual error, as if treatment went on) every 28 days and, on request,
-    `m_protein_observed`; coords `chain` and `draw` of each trial, `visit_day`, `source_patient` of new patients. About
-    85 MB for 1000 trials of 201 patients and 4 regimens.
+    Returns a Dataset with dims (trial, regimen, patient, visit): `pfs_day` (days, the horizon where
+    censored), `event` (bool), `m_protein` (g/L, float32, without residual error, as if treatment went on)
+    every 28 days and, on request, `m_protein_observed`; coords `chain` and `draw` of each trial, `visit_day`,
+    `source_patient` of new patients. About 80 MB for 1000 trials of 201 patients and 4 regimens.
 
-    Raises RegimenError for an impossible regimen, DataError for patients without the covariates that doses or the model
-    need, ModelError for a fit that cannot be simulated from. Source: CPT:PSP 2023, trial simulations.
+    With constant exposure regimens differ in dexamethasone alone.
+
+    Raises RegimenError for an impossible regimen, DataError for patients without the covariates that doses or
+    the model need, ModelError for a fit that cannot be simulated from. Source: CPT:PSP 2023, trial
+    simulations.
     """
     _check_counts(n_trials, n_patients, horizon_day)
     parsed = parse_regimens(regimens)
     flags = hazard_flags(parsed, dexamethasone_hazard)
-    trial, spec = _fitted(fit, trial, spec)
+    trial, spec = fitted_data(fit, trial, spec)
     draws = posterior_draws(fit)
     _check_dexamethasone(draws, parsed)
     start, *streams = np.random.SeedSequence(seed).spawn(n_trials + 1)
     setup = np.random.default_rng(start)
-    pool = _pool(population, n_patients, trial, spec, draws, setup)
+    pool = make_pool(population, n_patients, trial, spec, draws, setup)
     chosen = draws.choose(n_trials, setup)
     shape = make_shape(spec.link, spec.hazard, spec.effect)
     visits = np.arange(0.0, horizon_day + 1e-9, VISIT_DAYS)
     reference = _reference(pool, draws, setup)
     plans = make_plans(parsed, flags, pool.patients, spec, shape, reference, visits, horizon_day)
-    out = _empty(plans, pool, draws, chosen, visits, horizon_day, observed)
+    out = _empty(plans, pool, draws, chosen, visits, horizon_day, observed, seed)
+    # Views of the result, filled in place.
+    arrays = {str(name): values.to_numpy() for name, values in out.variables.items()}
 
     def one(number: int) -> None:
         rng = np.random.default_rng(streams[number])
-        _simulate(number, int(chosen[number]), pool, draws, plans, shape, rng, out)
+        _simulate(number, int(chosen[number]), pool, draws, plans, shape, rng, arrays)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
         for done, _ in enumerate(workers.map(one, range(n_trials)), start=1):
             if progress is not None:
                 progress(done, n_trials)
-    return out.assign_attrs(seed=seed, horizon_day=horizon_day)
-
-
-@dataclass(frozen=True)
-class _Pool:
-    """Patients that trials are made of; `size` of them each. `own`: each comes once, with its own parameters."""
-
-    patients: pd.DataFrame
-    codings: dict[str, Coding]
-    own: bool
-    size: int
-    log_baseline: np.ndarray  # (pool,) centred log of the observed baseline; of fitted patients only
-    dexamethasone: np.ndarray  # (pool,) whether given in the fitted trial; likewise
+    return out
 
 
 def _check_counts(n_trials: int, n_patients: int | None, horizon_day: float) -> None:
@@ -125,19 +114,6 @@ def _check_counts(n_trials: int, n_patients: int | None, horizon_day: float) -> 
         raise ModelError(f"horizon_day is {horizon_day}; give a positive number of days")
 
 
-def _fitted(fit: xr.DataTree, trial: Trial | None, spec: ModelSpec | None) -> tuple[Trial, ModelSpec]:
-    # Reading a fit's tables takes the inference layer, which is slow to import and not needed when they are given.
-    if trial is None:
-        from bayes_isa.inference.storage import trial_of
-
-        trial = trial_of(fit)
-    if spec is None:
-        from bayes_isa.inference.storage import spec_of
-
-        spec = spec_of(fit)
-    return trial, spec
-
-
 def _check_dexamethasone(draws: PosteriorDraws, regimens: Mapping[str, Regimen]) -> None:
     asked = [label for label, regimen in regimens.items() if regimen.has_dexamethasone]
     if asked and not draws.knows_dexamethasone:
@@ -146,61 +122,7 @@ def _check_dexamethasone(draws: PosteriorDraws, regimens: Mapping[str, Regimen])
         )
 
 
-def _pool(
-    population: str | pd.DataFrame,
-    n_patients: int | None,
-    trial: Trial,
-    spec: ModelSpec,
-    draws: PosteriorDraws,
-    rng: np.random.Generator,
-) -> _Pool:
-    fitted_centers = {
-        name: value
-        for names in draws.names.values()
-        for name, value in design_matrix(trial, list(names)).attrs["centers"].items()
-    }
-    if isinstance(population, pd.DataFrame):
-        if population.empty:
-            raise DataError("the population to simulate has no patients")
-        patients = population if "id" not in population.columns else population.set_index("id")
-        patients = with_individual_pk(patients, rng) if spec.exposure == "pk" else patients
-    elif population in ("fitted", "new"):
-        patients = trial.patients
-    else:
-        close = nearest(population, ("fitted", "new"))
-        hint = f" (did you mean {close!r}?)" if close else ""
-        raise ModelError(f"population: expected 'fitted', 'new' or a table, found {population!r}{hint}")
-    own = isinstance(population, str) and population == "fitted"
-    if own:
-        _check_fitted(trial, draws, n_patients)
-    known = not isinstance(population, pd.DataFrame)
-    center = fitted_centers.get("log_baseline_m", 1.0)
-    baseline = trial.baseline_mprotein.to_numpy(dtype=float)
-    treated = trial.doses.loc[trial.doses["drug"] == "dexamethasone", "id"]
-    return _Pool(
-        patients=patients,
-        codings=code_patients(patients, draws.names, fitted_centers),
-        own=own,
-        size=n_patients or (len(patients) if own or not known else trial.n_patients),
-        log_baseline=np.log(baseline / center) if known else np.empty(0),
-        dexamethasone=trial.patients.index.isin(treated).astype(float) if known else np.empty(0),
-    )
-
-
-def _check_fitted(trial: Trial, draws: PosteriorDraws, n_patients: int | None) -> None:
-    if n_patients not in (None, trial.n_patients):
-        raise ModelError(
-            f"n_patients is {n_patients} but the fit has {trial.n_patients}: use population='new' for another number"
-        )
-    ids = tuple(str(i) for i in trial.patients.index)
-    if ids != draws.patient_ids:
-        strange = [
-            Problem("is not the same in trial and fit", patient=i) for i in ids if i not in draws.patient_ids
-        ]
-        raise DataError("The trial is not the one that was fitted, or in another order", strange[:20])
-
-
-def _reference(pool: _Pool, draws: PosteriorDraws, rng: np.random.Generator) -> ReferenceParameters:
+def _reference(pool: Pool, draws: PosteriorDraws, rng: np.random.Generator) -> ReferenceParameters:
     """Parameter sets from the posterior that panels are made accurate for."""
     positions = draws.choose(_REFERENCE_SETS, rng)
     sets = [draws.at(int(position)) for position in positions]
@@ -213,33 +135,19 @@ def _reference(pool: _Pool, draws: PosteriorDraws, rng: np.random.Generator) -> 
     return ReferenceParameters(phi, *shared)
 
 
-def _individuals(
-    position: int, parameters: ParameterSet, pool: _Pool, draws: PosteriorDraws, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, dict[str, Coding], np.ndarray]:
-    """Pool positions (n,), phi (n, 5) off dexamethasone, codings and centred log baselines (n,) of one trial."""
-    if pool.own:
-        shift = dexamethasone_shift(parameters, pool.codings)
-        phi = draws.phi[position] - pool.dexamethasone[:, None] * shift
-        return np.arange(pool.size), phi, pool.codings, pool.log_baseline
-    chosen = rng.integers(len(pool.patients), size=pool.size)
-    codings = {target: coding.take(chosen) for target, coding in pool.codings.items()}
-    phi, observed, center = draw_individuals(parameters, codings, pool.size, rng)
-    return chosen, phi, codings, np.log(observed / center)
-
-
 def _simulate(
     number: int,
     position: int,
-    pool: _Pool,
+    pool: Pool,
     draws: PosteriorDraws,
     plans: Sequence[Plan],
     shape: Shape,
     rng: np.random.Generator,
-    out: xr.Dataset,
+    out: Mapping[str, np.ndarray],
 ) -> None:
-    """One trial of every regimen, written to its place in `out`."""
+    """One trial of every regimen, written to its place in the arrays `out`."""
     parameters = draws.at(position)
-    chosen, phi, codings, log_baseline = _individuals(position, parameters, pool, draws, rng)
+    chosen, phi, codings, log_baseline = trial_individuals(position, parameters, pool, draws, rng)
     target = rng.exponential(size=pool.size)
     hazard = codings.get("hazard")
     betas = parameters.effects.get("hazard")
@@ -248,9 +156,8 @@ def _simulate(
         float(hazard.dexamethasone @ betas) if hazard is not None and betas is not None else 0.0
     )
     shift = dexamethasone_shift(parameters, codings)
-    n_visits = out.sizes["visit"]
+    n_visits = out["visit_day"].size
     noise = rng.standard_normal((pool.size, n_visits)) if "m_protein_observed" in out else None
-    horizon = float(out["pfs_day"].attrs["horizon_day"])
     for column, plan in enumerate(plans):
         panels = plan.panels if pool.own else take_patients(plan.panels, chosen)
         of_patients = parameters.of_patients(
@@ -259,14 +166,14 @@ def _simulate(
         curves = evaluate_curves(panels, shape, of_patients)
         day = event_times(panels, curves, target)
         log_m = log_m_at_measurements(panels, curves, of_patients).reshape(pool.size, n_visits + 1)[:, :-1]
-        out["event"].values[number, column] = np.isfinite(day)
-        out["pfs_day"].values[number, column] = np.minimum(day, horizon)
-        out["m_protein"].values[number, column] = np.exp(np.minimum(log_m, _LOG_LARGEST))
+        m = np.exp(np.minimum(log_m, _LOG_LARGEST))
+        out["event"][number, column] = np.isfinite(day)
+        out["pfs_day"][number, column] = np.minimum(day, panels.design.event_day)
+        out["m_protein"][number, column] = m
         if noise is not None:
-            m = np.exp(np.minimum(log_m, _LOG_LARGEST))
-            out["m_protein_observed"].values[number, column] = m + parameters.residual_sd(m) * noise
+            out["m_protein_observed"][number, column] = m + parameters.residual_sd(m) * noise
     if not pool.own:
-        out["source_patient"].values[number] = pool.patients.index.to_numpy()[chosen].astype(str)
+        out["source_patient"][number] = pool.patients.index.to_numpy()[chosen].astype(str)
 
 
 # Untreated growth to the horizon leaves every scale; float32 ends at 3e38.
@@ -275,12 +182,13 @@ _LOG_LARGEST = 80.0
 
 def _empty(
     plans: Sequence[Plan],
-    pool: _Pool,
+    pool: Pool,
     draws: PosteriorDraws,
     chosen: np.ndarray,
     visits: np.ndarray,
     horizon_day: float,
     observed: bool,
+    seed: int,
 ) -> xr.Dataset:
     """The result before anything has been simulated."""
     shape = (chosen.size, len(plans), pool.size)
@@ -288,7 +196,7 @@ def _empty(
     ids = pool.patients.index.astype(str).to_numpy(dtype=object) if pool.own else np.arange(1, pool.size + 1)
     out = xr.Dataset(
         {
-            "pfs_day": (dims, np.full(shape, np.nan), {"units": "day", "horizon_day": horizon_day}),
+            "pfs_day": (dims, np.full(shape, np.nan), {"units": "day"}),
             "event": (dims, np.zeros(shape, dtype=bool)),
             "m_protein": ((*dims, "visit"), np.zeros((*shape, visits.size), np.float32), {"units": "g/L"}),
         },
@@ -300,6 +208,7 @@ def _empty(
             "chain": ("trial", draws.chain[chosen]),
             "draw": ("trial", draws.draw[chosen]),
         },
+        attrs={"seed": seed, "horizon_day": horizon_day, "population": "fitted" if pool.own else "new"},
     )
     if observed:
         out["m_protein_observed"] = out["m_protein"].copy(deep=True)

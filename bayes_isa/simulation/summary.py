@@ -1,4 +1,4 @@
-"""What each simulated trial would report: numbers by trial and regimen, before any uncertainty is summed up."""
+"""What each simulated trial would report: numbers by trial and regimen, before they are summed up."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LARGEST_LOG_HR = 15.0
 
 
 def median_pfs(sims: xr.Dataset) -> xr.DataArray:
-    """Kaplan-Meier median of PFS in weeks, dims (trial, regimen); infinite where less than half of a trial had events.
+    """Kaplan-Meier median of PFS in weeks, dims (trial, regimen); infinite where it lies beyond the horizon.
 
-    Exact: simulated patients are censored at the common horizon only, where the Kaplan-Meier curve is the fraction without
-    an event, and its median the first time this is at most one half.
+    Exact: simulated patients are censored at the common horizon only, where the Kaplan-Meier curve is the
+    fraction without an event, and its median the first time this is at most one half.
     """
     day = sims["pfs_day"].where(sims["event"], np.inf).transpose("trial", "regimen", "patient")
     n = day.sizes["patient"]
@@ -33,9 +33,9 @@ def median_pfs(sims: xr.Dataset) -> xr.DataArray:
 def week8_change(sims: xr.Dataset, *, at_risk: bool = False) -> xr.DataArray:
     """Median over patients of the change of M-protein from baseline to week 8 in %, dims (trial, regimen).
 
-    Without residual error, as if treatment went on, so that patients who have progressed count as well; `at_risk` leaves
-    out those who progressed by day 56 under the regimen (NaN where nobody is left). Raises ModelError when the simulation
-    ends before week 8.
+    Without residual error, as if treatment went on, so that patients who have progressed count as well;
+    `at_risk` leaves out those who progressed by day 56 under the regimen (NaN where nobody is left). Raises
+    ModelError when the simulation ends before week 8.
     """
     day = sims["visit_day"].to_numpy()
     if not (day == WEEK_8_DAY).any():
@@ -56,9 +56,9 @@ def week8_change(sims: xr.Dataset, *, at_risk: bool = False) -> xr.DataArray:
 def hazard_ratio(sims: xr.Dataset, reference: str) -> xr.DataArray:
     """Cox hazard ratio of PFS against regimen `reference`, dims (trial, regimen); 1 for the reference itself.
 
-    Each regimen is compared with the reference alone, as two arms of a trial, ties by Efron's method. NaN where one
-    of the two arms has no event while at least one patient of the other is at risk, which leaves the ratio without bound.
-    Raises RegimenError when `reference` was not simulated.
+    Each regimen is compared with the reference alone, as two arms of a trial, ties by Efron's method. NaN
+    where the ratio is without bound, as when one arm has no events. Raises RegimenError when `reference` was
+    not simulated.
     """
     label = require_regimen(reference, sims["regimen"].to_numpy())
     day = sims["pfs_day"].transpose("trial", "regimen", "patient").to_numpy()
@@ -78,10 +78,11 @@ def hazard_ratio(sims: xr.Dataset, reference: str) -> xr.DataArray:
 def cox_hazard_ratio(
     day: np.ndarray, event: np.ndarray, reference_day: np.ndarray, reference_event: np.ndarray
 ) -> float:
-    """Hazard ratio of two arms by Cox's partial likelihood with Efron's ties; NaN when it has no finite maximum.
+    """Hazard ratio of two arms by Cox's partial likelihood with Efron's ties; NaN when it has no finite
+    maximum.
 
-    Days (n,), (m,) and event flags of either arm. The score of one binary covariate is a sum over events, so its root
-    takes a bracketing solver where a general Cox fit takes 40 ms.
+    Days (n,), (m,) and event flags of either arm. The score of one binary covariate is a sum over events,
+    whose root a bracketing solver finds in a hundredth of the time of a general Cox fit.
     """
     at = np.unique(np.concatenate([day[event], reference_day[reference_event]]))
 
@@ -92,7 +93,7 @@ def cox_hazard_ratio(
 
     (risk, died), (base_risk, base_died) = counts(day, event), counts(reference_day, reference_event)
     tied = died + base_died
-    # Efron: the l-th of d tied events takes the share l/d of those who have the event out of the risk set.
+    # Efron: the l-th of d tied events takes the share l/d of those with the event out of the risk set.
     which = np.repeat(np.arange(at.size), tied)
     share = (np.arange(which.size) - np.repeat(np.cumsum(tied) - tied, tied)) / tied[which]
     own = (risk[which] - share * died[which]).astype(float)

@@ -27,8 +27,8 @@ def virtual():
 
 @pytest.fixture(scope="module")
 def many():
-    """1005 patients: five times the study, for statistics."""
-    return draw_virtual_trial(1005, seed=1)
+    """603 patients: three times the study, for statistics."""
+    return draw_virtual_trial(603, seed=1)
 
 
 def test_same_seed_same_bytes(tmp_path):
@@ -100,9 +100,10 @@ def test_shape_of_the_data(virtual):
     assert pfs["day"].max() <= 24 * 365.25 / 12
 
 
-def _individual_terms(virtual):
+@pytest.fixture(scope="module")
+def terms(many):
     """log M at measurements and cumulative hazard at PFS times at the true parameters, from the data."""
-    trial, truth = virtual.trial, virtual.truth
+    trial, truth = many.trial, many.truth
     phi = truth.individual.filter(like="log_").to_numpy()
     p = truth.parameters
     dex = trial.patients["arm"].str.endswith("+ dex").to_numpy(dtype=float)
@@ -111,33 +112,33 @@ def _individual_terms(virtual):
     with np.errstate(
         invalid="ignore"
     ):  # hazards of the widest reference sets overflow in the longest follow-up
-        data = prepare(trial, ModelSpec(tolerance=1e-4))
+        data = prepare(trial, ModelSpec())
     parameters = Parameters(phi, p["k"], lp, p["beta_link"], p["Te"], p["s"])
     return evaluate_terms(data.panels, data.shape, parameters)
 
 
-def test_pfs_has_the_model_s_distribution(many):
+def test_pfs_has_the_model_s_distribution(many, terms):
     """Cumulative hazards at PFS times are Exp(1), censored by other causes.
 
     Events minus the sum of cumulative hazards is a martingale with variance the expected number of events;
     4 SD fail once in 16 000 seeds. Their Kaplan-Meier curve is held against exp(-H) at four points, level
     1e-4 each.
     """
-    hazard = _individual_terms(many).cumulative_hazard
+    hazard = terms.cumulative_hazard
     events = many.trial.pfs["event"].to_numpy()
     assert abs(events.sum() - hazard.sum()) < 4 * np.sqrt(hazard.sum())
     curve = KaplanMeierFitter().fit(hazard, events)
     at = np.array([0.2, 0.5, 1.0, 2.0])
-    low, high = stats.binom.interval(1 - 1e-4, 1005, np.exp(-at))
-    survival = curve.survival_function_at_times(at).to_numpy() * 1005
+    low, high = stats.binom.interval(1 - 1e-4, 603, np.exp(-at))
+    survival = curve.survival_function_at_times(at).to_numpy() * 603
     # Censoring widens the Kaplan-Meier estimate, by less than 1.5 here.
-    middle = 1005 * np.exp(-at)
+    middle = 603 * np.exp(-at)
     assert (np.abs(survival - middle) < 1.5 * (high - low) / 2).all()
 
 
-def test_measurements_have_the_published_residual_error(many):
+def test_measurements_have_the_published_residual_error(many, terms):
     """Standardised residuals of rows far above the limit: normal, 1e-4 level."""
-    m = np.exp(_individual_terms(many).log_m)
+    m = np.exp(terms.log_m)
     sd = np.hypot(PUBLISHED_ESTIMATES["sigma_add"], PUBLISHED_ESTIMATES["sigma_prop"] * m)
     chosen = m > 5.0
     z = (many.trial.mprotein["value_g_per_l"].to_numpy() - m)[chosen] / sd[chosen]
