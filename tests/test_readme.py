@@ -1,0 +1,97 @@
+"""What the README says is true: its session runs, its commands and links exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import xarray as xr
+
+import bayes_isa as bi
+from bayes_isa.cli import app
+from bayes_isa.data.examples import load_example_truth
+from bayes_isa.inference.storage import FORMAT, trial_dataset
+from bayes_isa.simulation.parameters import fit_at_truth
+
+mpl.use("Agg")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def session() -> str:
+    """The README's Python session."""
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    return str(block)
+
+
+def sampled_near_the_truth() -> xr.DataTree:
+    """A fit as `bayes_isa.fit` returns it, with independent draws around the true parameters instead of sampling."""
+    rng = np.random.default_rng(1)
+    truth = fit_at_truth(load_example_truth())["posterior"].to_dataset()
+    n_chains, n_draws = 4, 300
+    posterior = truth.isel(chain=[0] * n_chains, draw=[0] * n_draws)
+    posterior = posterior.assign_coords(chain=range(n_chains), draw=range(n_draws))
+    posterior = posterior.map(lambda values: values * (1.0 + 0.01 * rng.normal(size=values.shape)))
+    stats = xr.Dataset({"diverging": (("chain", "draw"), np.zeros((n_chains, n_draws), dtype=bool))})
+    groups = {
+        "posterior": posterior,
+        "sample_stats": stats,
+        "trial": trial_dataset(bi.load_example("virtual_rrmm")),
+    }
+    fit = xr.DataTree.from_dict(groups)
+    spec = json.dumps(bi.ModelSpec().to_dict())
+    priors = json.dumps(bi.load_priors("weakly_informative").to_dict())
+    fit.attrs = {"bayes_isa_format": FORMAT, "spec": spec, "priors": priors}
+    return fit
+
+
+def test_the_session_runs_but_for_the_sampling(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sampling and the model it needs take minutes; the slow test below runs them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bi, "build_model", lambda trial, priors, spec: (trial, priors, spec))
+    monkeypatch.setattr(bi, "fit", lambda model, *, seed: sampled_near_the_truth())
+    text = session().replace("n_trials=200", "n_trials=3")
+    assert "n_trials=3" in text
+    exec(text, {})
+    assert (tmp_path / "pfs.png").read_bytes().startswith(b"\x89PNG")
+    assert bi.load_fit(tmp_path / "fit.nc")["posterior"].sizes["patient"] == 201
+    assert "hazard_ratio" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_session_runs_as_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(session(), {})
+    assert (tmp_path / "pfs.png").is_file()
+
+
+def test_every_verb_and_option_shown_exists() -> None:
+    from typer.main import get_command
+
+    verbs = get_command(app).commands  # type: ignore[attr-defined]
+    for line in re.findall(
+        r"^.*bayes-isa (\w[\w-]* ?.*)$", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)), re.M
+    ):
+        verb, *rest = line.split("#")[0].split()
+        assert verb in verbs, line
+        options = {option for parameter in verbs[verb].params for option in parameter.opts}
+        assert {word for word in rest if re.match(r"--?[a-z]", word)} <= options, line
+
+
+def test_every_local_link_exists() -> None:
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / target).is_file(), target
+
+
+def test_the_columns_shown_are_those_read() -> None:
+    from bayes_isa.data.schema import SCHEMA
+
+    for table, columns in SCHEMA.items():
+        (row,) = re.findall(rf"^\| `{table}.csv` \|(.*)\|$", README, re.M)
+        assert set(re.findall(r"`(\w+)`", row)) == {column.name for column in columns} - {"albumin_uln_ratio"}
