@@ -48,6 +48,7 @@ def pfs_random(data: JointData) -> Callable[..., np.ndarray]:
         def one(array: Any) -> float:
             return float(np.ravel(array)[0])
 
+        phi = np.asarray(phi, dtype=float)  # a symbolic phi, which PyMC tries first, stops here
         panels = horizon_panels()
         n = data.trial.n_patients
         shape = tuple(size) if size is not None else (n,)
@@ -66,6 +67,10 @@ def pfs_random(data: JointData) -> Callable[..., np.ndarray]:
         return draws.reshape(shape)
 
     return random
+
+
+# A hundredth in the cumulative hazard moves an event time by a hundredth of its own spread.
+_PREDICTION_TOLERANCE = 1e-2
 
 
 def prediction_panels(data: JointData, until_day: float | None = None) -> Panels:
@@ -89,6 +94,6 @@ def prediction_panels(data: JointData, until_day: float | None = None) -> Panels
         exposure.evaluate,
         data.shape,
         reference,
-        tolerance=data.spec.tolerance,
+        tolerance=_PREDICTION_TOLERANCE,
         order=data.panels.rule.order,
     )
