@@ -114,7 +114,6 @@ def _kill_at_nodes(at, r, ec50, k, saturation):
     """Fills exp(-R t), E and the kill rate at all nodes."""
     for n in range(at.day.size):
         at.left[n] = resistance(at.day[n], r)
-    for n in range(at.day.size):
         at.drug[n] = drug_effect(at.effect[n], ec50, saturation)
     for n in range(at.day.size):
         at.kill[n] = kill_rate(at.left[n], at.drug[n], k, at.dexamethasone[n])
@@ -125,23 +124,48 @@ def _kill_at_nodes(at, r, ec50, k, saturation):
 @njit(fastmath=FASTMATH, error_model="numpy")
 def _panel_sums(weight, values, first, panels, into):
     """Adds the panel integrals of one block's node `values` to `into` at the panels' ends."""
-    for a in range(weight.size // max(panels, 1)):
-        w = weight[a * panels : (a + 1) * panels]
-        v = values[a * panels : (a + 1) * panels]
-        target = into[first + 1 : first + 1 + panels]
+    target = into[first + 1 : first + 1 + panels]
+    order = weight.size // max(panels, 1)
+    for a in range(0, order - 1, 2):
+        w0, w1 = weight[a * panels : (a + 1) * panels], weight[(a + 1) * panels : (a + 2) * panels]
+        v0, v1 = values[a * panels : (a + 1) * panels], values[(a + 1) * panels : (a + 2) * panels]
         for p in range(panels):
-            target[p] += w[p] * v[p]
+            target[p] += w0[p] * v0[p] + w1[p] * v1[p]
+    if order % 2 == 1:
+        w0, v0 = weight[(order - 1) * panels :], values[(order - 1) * panels :]
+        for p in range(panels):
+            target[p] += w0[p] * v0[p]
 
 
 @njit(fastmath=FASTMATH, error_model="numpy")
-def _running_integral(at, order, values, into):
-    """Integral of node `values` from day 0 to every panel's end: `into` (panels + 1,), 0 first."""
+def _running_integral(at, order, weight, values, into):
+    """Integral of `values` from day 0 to every panel's end: `into` (panels + 1,), 0 first."""
     split = order * at.used
-    into[: at.panels + 1] = 0.0
-    _panel_sums(at.weight[:split], values[:split], 0, at.used, into)
-    _panel_sums(at.weight[split:], values[split:], at.used, at.panels - at.used, into)
+    for p in range(at.panels + 1):
+        into[p] = 0.0
+    _panel_sums(weight[:split], values[:split], 0, at.used, into)
+    if at.panels > at.used:
+        _panel_sums(weight[split:], values[split:], at.used, at.panels - at.used, into)
     for p in range(at.panels):
         into[p + 1] += into[p]
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
+def _combine(start, factor, values, row):
+    """row[p] = start[p] + sum_b factor[b] values[b, p], three b at a time so that `row` is read and written less often."""
+    size = row.size
+    for p in range(size):  # numba's row[:] = start is not a vector loop
+        row[p] = start[p]
+    for b in range(0, factor.size, 3):
+        second, third = min(b + 1, factor.size - 1), min(b + 2, factor.size - 1)
+        f0 = factor[b]
+        f1 = factor[second] if b + 1 < factor.size else 0.0
+        f2 = factor[third] if b + 2 < factor.size else 0.0
+        v0 = values[b * size : (b + 1) * size]
+        v1 = values[second * size : (second + 1) * size]
+        v2 = values[third * size : (third + 1) * size]
+        for p in range(size):
+            row[p] += f0 * v0[p] + f1 * v1[p] + f2 * v2[p]
 
 
 @njit(fastmath=FASTMATH, error_model="numpy")
@@ -149,19 +173,15 @@ def _integral_at_nodes(at, rule, running, integral):
     """J at the nodes up to the event."""
     for a in range(rule.weight.size):
         row = integral[a * at.used : (a + 1) * at.used]
-        row[:] = running[: at.used]
-        for b in range(rule.weight.size):
-            factor = rule.share[a, b]
-            source = at.weighted[b * at.used : (b + 1) * at.used]
-            for p in range(at.used):
-                row[p] += factor * source[p]
+        _combine(running, rule.share[a], at.weighted, row)
 
 
 @njit(fastmath=FASTMATH, error_model="numpy")
 def _sensitivity_to_kill(at, rule, by_integral, later, by_weighted):
     """Adjoint of `_integral_at_nodes`: what the hazard at all later nodes owes to kill x weight at each node."""
     order = rule.weight.size
-    later[: at.used] = 0.0
+    for p in range(at.used):
+        later[p] = 0.0
     for a in range(order):
         row = by_integral[a * at.used : (a + 1) * at.used]
         for p in range(at.used):
@@ -173,28 +193,24 @@ def _sensitivity_to_kill(at, rule, by_integral, later, by_weighted):
         carried += own
     for b in range(order):
         row = by_weighted[b * at.used : (b + 1) * at.used]
-        row[:] = later[: at.used]
-        for a in range(order):
-            factor = rule.share[a, b]
-            source = by_integral[a * at.used : (a + 1) * at.used]
-            for p in range(at.used):
-                row[p] += factor * source[p]
+        _combine(later, rule.share[:, b], by_integral, row)
 
 
 @njit(fastmath=FASTMATH, error_model="numpy")
-def _hazard_at_nodes(at, shape, individual, integral, scale, beta_link, log_te, s, m, rate, fraction, hazard):
-    """Fills M, its relative slope, t h0 / s and the hazard (1/day) at the nodes up to the event."""
-    count = integral.size
+def _hazard_at_nodes(at, shape, individual, log_m, scale, beta_link, log_te, s, m, rate, fraction, hazard):
+    """Fills log M (in place of J), M, its relative slope, t h0 / s and the hazard (1/day) at nodes up to the event."""
+    count = log_m.size
     for n in range(count):
-        m[n] = exp(log_mprotein(individual.log_m0, individual.kl, individual.kd, at.day[n], integral[n]))
+        log_m[n] = log_mprotein(individual.log_m0, individual.kl, individual.kd, at.day[n], log_m[n])
+        m[n] = exp(log_m[n])
     for n in range(count):
         rate[n] = relative_slope(individual.kl, individual.kd, at.kill[n])
     for n in range(count):
         fraction[n] = baseline_fraction(at.log_day[n] - log_te, s, shape.hazard_saturation)
     for n in range(count):
-        log_m = log_mprotein(individual.log_m0, individual.kl, individual.kd, at.day[n], integral[n])
-        link = link_value(shape, log_m, m[n], rate[n])
-        hazard[n] = s * scale / at.day[n] * fraction[n] * exp(beta_link * link)
+        link = link_value(shape, log_m[n], m[n], rate[n])
+        # 1/t goes into the exponent, which is cheaper than a division.
+        hazard[n] = s * scale * fraction[n] * exp(beta_link * link - at.log_day[n])
 
 
 class Individual(NamedTuple):
@@ -214,51 +230,47 @@ def _individual(phi):
 
 @njit(fastmath=FASTMATH, error_model="numpy")
 def _cumulative_hazard(
-    at, shape, individual, rule, integral, beta_link, log_te, s, m, rate, fraction, hazard, later, out
+    at, shape, individual, rule, log_m, beta_link, log_te, s, m, rate, fraction, hazard, later, out
 ):
     """Cumulative hazard at the event and its derivatives: returns the former, fills the row `out` (10,).
 
     `hazard`, `m` and `rate` are overwritten on the way, by hazard x weight and by its derivatives by log M and by the
     relative slope; `fraction` by the sensitivity to kill x weight. Each is spent by then.
     """
-    count = integral.size
+    count = log_m.size
     total = 0.0
     total_link = 0.0
     total_te = 0.0
     total_s = 0.0
     for n in range(count):
-        hazard[n] *= at.weight[n]
-    for n in range(count):
-        log_m = log_mprotein(individual.log_m0, individual.kl, individual.kd, at.day[n], integral[n])
-        total += hazard[n]
-        total_link += hazard[n] * link_value(shape, log_m, m[n], rate[n])
-    for n in range(count):
-        rest = hazard[n] * (1.0 - shape.hazard_saturation * fraction[n])
+        here = hazard[n] * at.weight[n]
+        rest = here * (1.0 - shape.hazard_saturation * fraction[n])
+        hazard[n] = here
+        total += here
+        total_link += here * link_value(shape, log_m[n], m[n], rate[n])
         total_te += rest
         total_s += rest * (at.log_day[n] - log_te)
+    total_m0 = 0.0
+    total_kl = 0.0
     for n in range(count):
         here = beta_link * hazard[n]
         by_log_m = here * link_by_log_m(shape, m[n], rate[n])
         rate[n] = here * link_by_relative_slope(shape, m[n])
         m[n] = by_log_m
-    total_m0 = 0.0
-    total_kl = 0.0
-    for n in range(count):
-        total_m0 += m[n]
-        total_kl += m[n] * at.day[n] + rate[n]
+        total_m0 += by_log_m
+        total_kl += by_log_m * at.day[n] + rate[n]
     _sensitivity_to_kill(at, rule, m, later, fraction)
-    for n in range(count):
-        rate[n] += at.weight[n] * fraction[n]
     sum_kd = 0.0
     sum_r = 0.0
     sum_ec50 = 0.0
     sum_k = 0.0
     for n in range(count):
-        sum_kd += rate[n] * at.kill[n]
-        sum_r += rate[n] * at.kill[n] * at.day[n]
-    for n in range(count):
-        sum_ec50 += rate[n] * effect_by_log_ec50(at.left[n], at.drug[n], shape.effect_saturation)
-        sum_k += rate[n] * at.left[n] * at.dexamethasone[n]
+        by_kill = rate[n] + at.weight[n] * fraction[n]
+        here = by_kill * at.kill[n]
+        sum_kd += here
+        sum_r += here * at.day[n]
+        sum_ec50 += by_kill * effect_by_log_ec50(at.left[n], at.drug[n], shape.effect_saturation)
+        sum_k += by_kill * at.left[n] * at.dexamethasone[n]
     out[0] = total_m0
     out[1] = individual.kl * total_kl
     out[2] = -individual.kd * sum_kd
@@ -309,15 +321,19 @@ def _log_hazard_at_event(
 @njit(fastmath=FASTMATH, error_model="numpy")
 def _derivative_integrals(at, order, k, saturation, values, running):
     """Rows 1 to 3 of `running`: integrals of the kill rate's derivatives by log R (over -R), log EC50 and k."""
-    for n in range(values.size):
-        values[n] = at.kill[n] * at.day[n]
-    _running_integral(at, order, values, running[1])
+    _running_integral(at, order, at.weighted, at.day, running[1])
     for n in range(values.size):
         values[n] = effect_by_log_ec50(at.left[n], at.drug[n], saturation)
-    _running_integral(at, order, values, running[2])
+    _running_integral(at, order, at.weight, values, running[2])
+    largest = 0.0
     for n in range(values.size):
         values[n] = at.left[n] * at.dexamethasone[n]
-    _running_integral(at, order, values, running[3])
+        largest = max(largest, values[n])
+    if largest > 0.0:
+        _running_integral(at, order, at.weight, values, running[3])
+    else:
+        for p in range(at.panels + 1):
+            running[3, p] = 0.0
 
 
 @njit(nogil=True, cache=True, fastmath=FASTMATH, error_model="numpy")
@@ -356,7 +372,7 @@ def trajectory(
         at = _patient(design, order, i, scratch)
         count = order * at.used
         _kill_at_nodes(at, individual.r, individual.ec50, k, shape.effect_saturation)
-        _running_integral(at, order, at.kill, running[0])
+        _running_integral(at, order, at.weight, at.kill, running[0])
         _derivative_integrals(
             at, order, k, shape.effect_saturation, scratch[4, : at.day.size], running
         )
@@ -370,19 +386,19 @@ def trajectory(
             by_marker[j, 3] = individual.kd * individual.r * running[1, p]
             by_marker[j, 4] = -individual.kd * running[2, p]
             by_marker[j, 5] = -individual.kd * running[3, p]
-        integral, m, rate = scratch[4, :count], scratch[5, :count], scratch[6, :count]
+        log_m_at, m, rate = scratch[4, :count], scratch[5, :count], scratch[6, :count]
         fraction, hazard = scratch[7, :count], scratch[8, :count]
         scale = math.exp(hazard_lp[i])
-        _integral_at_nodes(at, rule, running[0], integral)
+        _integral_at_nodes(at, rule, running[0], log_m_at)
         _hazard_at_nodes(
-            at, shape, individual, integral, scale, beta_link, log_te, s, m, rate, fraction, hazard
+            at, shape, individual, log_m_at, scale, beta_link, log_te, s, m, rate, fraction, hazard
         )
         cumulative_hazard[i] = _cumulative_hazard(
             at,
             shape,
             individual,
             rule,
-            integral,
+            log_m_at,
             beta_link,
             log_te,
             s,
@@ -475,7 +491,7 @@ def path(
         at = _patient(design, order, i, scratch)
         count = order * at.used
         _kill_at_nodes(at, individual.r, individual.ec50, k, shape.effect_saturation)
-        _running_integral(at, order, at.kill, running[0])
+        _running_integral(at, order, at.weight, at.kill, running[0])
         integral, m, rate, fraction = (
             scratch[4, :count],
             scratch[5, :count],
@@ -500,6 +516,6 @@ def path(
             hazard[:count],
         )
         hazard[count:] = 0.0
-        _running_integral(at, order, hazard, running[1])
+        _running_integral(at, order, at.weight, hazard, running[1])
         integral_end[first : first + at.panels] = running[0, 1 : at.panels + 1]
         hazard_end[first : first + at.panels] = running[1, 1 : at.panels + 1]
