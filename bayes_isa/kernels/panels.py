@@ -297,7 +297,8 @@ def _panel_changes(
         integral, hazard = _ends(coarse, rule, shape, reference, number, phi)
         fine_integral, fine_hazard = _ends(fine, rule, shape, reference, number, phi)
         in_j = np.abs(_increments(integral - fine_integral[1::2], first))
-        in_h = np.abs(_increments(hazard - fine_hazard[1::2], first))
+        with np.errstate(invalid="ignore"):  # both infinite
+            in_h = np.abs(_increments(hazard - fine_hazard[1::2], first))
         of_hazard = np.where(long, _of_hazard(in_h, fine_hazard[1::2]), 0.0)
         changes[number] = weight * np.exp(phi[local.patient, 2]) * in_j + of_hazard
     return changes
