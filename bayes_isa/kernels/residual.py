@@ -18,7 +18,7 @@ _FAR_TAIL = -14.0
 @njit(cache=True)
 def log_ndtr(z: float) -> float:
     """log Phi(z), accurate to 1e-14 relative for every finite z."""
-    if z > 6.0:
+    if z > 0.0:
         return math.log1p(-0.5 * math.erfc(z * _INV_SQRT_2))
     if z > _FAR_TAIL:
         return math.log(0.5 * math.erfc(-z * _INV_SQRT_2))
@@ -36,7 +36,7 @@ def log_ndtr(z: float) -> float:
 def measurement_term(
     log_m: float, value: float, below: bool, sigma_add: float, sigma_prop: float
 ) -> tuple[float, float, float, float]:
-    """Log-likelihood (g/L scale) and its derivatives by log M, sigma_add and sigma_prop; `value` is the LLOQ where `below`."""
+    """Log-likelihood (g/L scale), derivatives by log M, sigma_add and sigma_prop; `value` is the LLOQ where `below`."""
     m = math.exp(log_m)
     proportional = sigma_prop * m
     sd = math.hypot(sigma_add, proportional)

@@ -44,7 +44,7 @@ def awkward_trial(n: int = 201, *, seed: int = 7) -> Trial:
 
 
 def _event_days(n: int, rng: np.random.Generator) -> np.ndarray:
-    """From 5 days to 20 months: at any time, on a dosing day, 2 hours (in an infusion, near a peak) or 12 hours later."""
+    """From 5 days to 20 months: at any time, on a dosing day, 2 hours (in an infusion, near a peak) or 12 h later."""
     day = np.clip(rng.exponential(200.0, n), 5.0, MONTHS_20)
     dosing = 14.0 * np.ceil(day / 14.0)
     shift = np.array([np.nan, 0.0, 1.0 / 24.0, 0.5])[rng.integers(4, size=n)]
@@ -63,7 +63,9 @@ def _measured(patient: str, day: np.ndarray, rng: np.random.Generator) -> pd.Dat
     """M-protein that falls with time towards a nadir and grows back, with residual error."""
     fall, regrowth = rng.uniform(0.0, 3.5), rng.uniform(0.0, 0.008)
     time = np.maximum(day, 0.0)
-    m = np.exp(np.log(27.0) + 0.6 * rng.standard_normal() - fall * (1.0 - np.exp(-time / 60.0)) + regrowth * time)
+    m = np.exp(
+        np.log(27.0) + 0.6 * rng.standard_normal() - fall * (1.0 - np.exp(-time / 60.0)) + regrowth * time
+    )
     value = np.round(m + np.hypot(0.4, 0.07 * m) * rng.standard_normal(day.size), 2)
     below = (value < LLOQ) & (day > 0.0)
     return pd.DataFrame(
