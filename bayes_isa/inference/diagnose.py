@@ -18,8 +18,8 @@ class Limits:
     """What a trustworthy fit meets.
 
     R-hat and ESS after Vehtari et al. 2021 (doi:10.1214/20-BA1221): rank-normalised R-hat at most 1.01, bulk and tail
-    ESS at least 100 a chain of the usual four. E-BFMI below 0.3 after Betancourt 2016 (arXiv:1604.00695). Divergences: one
-    in a thousand, above which estimates of tails are suspect. Individual parameters number a thousand, of which the
+    ESS at least 100 a chain of the usual four. E-BFMI below 0.3 after Betancourt 2016 (arXiv:1604.00695). Divergences:
+    one in a thousand, above which estimates of tails are suspect. Individual parameters number a thousand, of which the
     largest of well-mixed R-hats lies above 1.01 by chance; hence a bound of their own.
     """
 

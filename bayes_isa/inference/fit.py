@@ -39,9 +39,10 @@ def fit(
 ) -> xr.DataTree:
     """Sample the posterior with NUTS.
 
-    Returns a DataTree: `posterior`, `sample_stats` (both chain, draw, ...), `observed_data`, `constant_data`, `trial`; in
-    its attrs the specification and priors (JSON), seed, sampler settings, package versions and sampling time in seconds.
-    Raises ModelError for settings that make no sense. `sampler_options` go to `nutpie.sample` or `pymc.sample`.
+    Returns a DataTree: `posterior`, `sample_stats` (both chain, draw, ...), `observed_data`, `constant_data`, `trial`;
+    in its attrs the specification and priors (JSON), seed, sampler settings, package versions and sampling time in
+    seconds. Raises ModelError for settings that make no sense. `sampler_options` go to `nutpie.sample` or
+    `pymc.sample`.
     """
     _check_settings(draws=draws, tune=tune, chains=chains, target_accept=target_accept)
     record = record_of(model)
@@ -123,8 +124,8 @@ def _individual(model: pm.Model) -> set[Any]:
 def _scattered_starts(model: pm.Model) -> dict[Any, Any]:
     """Random starting values of population parameters, drawn anew for each chain around the model's own.
 
-    A fifth on the log scale (of the value, for effects) is two to four published standard errors: apart enough for R-hat
-    to tell, close enough that no curve explodes. Without starting values in the model, none is made up.
+    A fifth on the log scale (of the value, for effects) is two to four published standard errors: apart enough for
+    R-hat to tell, close enough that no curve explodes. Without starting values in the model, none is made up.
     """
     starts = {}
     for rv in set(model.free_RVs) - _individual(model):

@@ -98,7 +98,13 @@ def trial_of(fit: xr.DataTree) -> Trial:
             na_values=[""],
         )
         tables[name] = table.set_index("id") if name in _INDEXED else table
-    return Trial(**tables, name=str(stored.attrs["name"]))
+    return Trial(
+        patients=tables["patients"],
+        doses=tables["doses"],
+        mprotein=tables["mprotein"],
+        pfs=tables["pfs"],
+        name=str(stored.attrs["name"]),
+    )
 
 
 def spec_of(fit: xr.DataTree) -> ModelSpec:

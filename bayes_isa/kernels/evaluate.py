@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from bayes_isa.kernels.trajectory import EVENT_PARTIALS, MARKER_PARTIALS, Design
 
 @dataclass(frozen=True)
 class Parameters:
-    """One parameter set: `phi` (n_patients, 5) logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L); k in L/umol; Te in days."""
+    """One parameter set: `phi` (n_patients, 5) logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L); k L/umol, Te days."""
 
     phi: np.ndarray
     k: float
@@ -136,7 +135,7 @@ def measurement_terms(
 
 
 def event_times(panels: Panels, curves: Curves, target: np.ndarray) -> np.ndarray:
-    """Day at which each patient's cumulative hazard reaches `target` (n_patients,), inf where it does not before the end.
+    """Day at which each patient's cumulative hazard reaches `target` (n_patients,), inf where not before the end.
 
     With target = -log(U), U uniform, these are draws of progression-free survival.
     """
@@ -144,7 +143,9 @@ def event_times(panels: Panels, curves: Curves, target: np.ndarray) -> np.ndarra
     _invert(panels.design, panels.rule, curves.hazard_end, curves.node_hazard, target, panel, x)
     reached = panel >= 0
     day = np.where(target >= 0.0, np.inf, np.nan)
-    day[reached] = panel_day(panels.panel_start[panel[reached]], panels.panel_end[panel[reached]], x[reached])[0]
+    day[reached] = panel_day(
+        panels.panel_start[panel[reached]], panels.panel_end[panel[reached]], x[reached]
+    )[0]
     return day
 
 
@@ -169,9 +170,7 @@ def _invert(
             panel[i] = -1
             continue
         before = hazard_end[first + p - 1] if p > 0 else 0.0
-        _legendre_coefficients(
-            rule, node_hazard, design.node_weight, order * first + p, used, coefficient
-        )
+        _legendre_coefficients(rule, node_hazard, design.node_weight, order * first + p, used, coefficient)
         low, high = -1.0, 1.0
         # Bisection to full precision of a double: the interpolated hazard may touch 0 where Newton would fail.
         for _ in range(53):

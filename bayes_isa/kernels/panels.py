@@ -51,7 +51,10 @@ def panel_day(start: np.ndarray, end: np.ndarray, x: np.ndarray) -> tuple[np.nda
 
 @dataclass(frozen=True)
 class Timeline:
-    """What fixes a patient's cuts: CSR lists of exposure breakpoints and measurements, and the event. Days, all >= 0 but measurements."""
+    """What fixes a patient's cuts: CSR lists of exposure breakpoints and measurements, and the event.
+
+    Days, all >= 0 but measurements.
+    """
 
     break_offset: np.ndarray  # (n_patients + 1,)
     break_day: np.ndarray
@@ -86,7 +89,9 @@ class Panels:
     rule: Rule
     panel_start: np.ndarray  # (n_panels,)
     panel_end: np.ndarray
-    error: np.ndarray  # (n_patients,) estimated error of a patient's log-likelihood, worst over the reference sets
+    error: (
+        np.ndarray
+    )  # (n_patients,) estimated error of a patient's log-likelihood, worst over the reference sets
     tolerance: float
 
     @property
@@ -129,8 +134,9 @@ def build_panels(
 ) -> Panels:
     """Panels whose error in any patient's log-likelihood stays below `tolerance` at the reference parameters.
 
-    `marker_weight`, scalar or (n_patients,): how much an error of 1 in log M at a measurement changes the log-likelihood
-    (measurements add up). Raises ModelError when a panel does not converge, naming the patient's position and day.
+    `marker_weight`, scalar or (n_patients,): how much an error of 1 in log M at a measurement changes the
+    log-likelihood (measurements add up). Raises ModelError when a panel does not converge, naming the patient's
+    position and day.
     """
     usual = ORDER if tolerance >= _TIGHT else _TIGHT_ORDER
     rule = gauss_legendre(usual if order is None else order)
@@ -163,7 +169,7 @@ def build_panels(
 
 
 def _largest(change: np.ndarray, patient: np.ndarray, allowed: float) -> np.ndarray:
-    """Marks the panels with the largest changes, as few as leave at most `allowed` in the sum of each patient's others."""
+    """Marks the panels with the largest changes, as few as leave at most `allowed` in each patient's others."""
     order = np.lexsort((change, patient))
     # Cut off, as all above `allowed` are marked anyway: one huge change must not drown the small ones in rounding.
     total = np.cumsum(np.minimum(change[order], 2.0 * allowed))
@@ -205,7 +211,7 @@ def _first_cuts(timeline: Timeline) -> _Cuts:
 
 
 def _assemble(cuts: _Cuts, timeline: Timeline, exposure: ExposureAt, rule: Rule) -> Design:
-    """The kernel's arrays for given cuts of all patients; nodes of panels up to the event come first in each patient."""
+    """The kernel's arrays for given cuts of all patients; each patient's nodes up to the event come first."""
     n_patients = timeline.n_patients
     order = rule.order
     panel_offset = np.concatenate([[0], np.cumsum(np.bincount(cuts.patient, minlength=n_patients))])
@@ -251,9 +257,7 @@ def _assemble(cuts: _Cuts, timeline: Timeline, exposure: ExposureAt, rule: Rule)
     )
 
 
-def _panels_before(
-    cuts: _Cuts, panel_offset: np.ndarray, patient: np.ndarray, day: np.ndarray
-) -> np.ndarray:
+def _panels_before(cuts: _Cuts, panel_offset: np.ndarray, patient: np.ndarray, day: np.ndarray) -> np.ndarray:
     """How many panels of `patient` end at or before `day`."""
     # One search in all patients' ends: shift each patient's days into a range of its own.
     span = 1.0 + max(cuts.end.max(initial=0.0), day.max(initial=0.0))
@@ -288,7 +292,9 @@ def _panel_changes(
     )
     last_measured = np.where(n_measured > 0, last_measured, 0.0)
     # An error in J within a panel shifts log M at all later measurements.
-    weight = (marker_weight[chosen] * n_measured)[local.patient] * (local.start < last_measured[local.patient])
+    weight = (marker_weight[chosen] * n_measured)[local.patient] * (
+        local.start < last_measured[local.patient]
+    )
     long = local.end - local.start > _SHORTEST_FOR_HAZARD
     first = coarse.panel_offset[:-1]
     changes = np.empty((reference.k.size, local.patient.size))
@@ -330,8 +336,8 @@ def _ends(
 def _of_hazard(change: np.ndarray, reached: np.ndarray) -> np.ndarray:
     """The log-likelihood's part of changes in the hazard's panel integrals; `reached` is H where each panel ends.
 
-    Unchecked growth makes the hazard explode. Nobody is followed there (survival is exp(-H)), so what a panel adds once H
-    is far above 1 counts less and less, and not at all after an overflow.
+    Unchecked growth makes the hazard explode. Nobody is followed there (survival is exp(-H)), so what a panel adds once
+    H is far above 1 counts less and less, and not at all after an overflow.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         counted = change / np.maximum(1.0, reached / _SURVIVED) ** 2
@@ -348,9 +354,7 @@ def _increments(values: np.ndarray, first: np.ndarray) -> np.ndarray:
 def _subset(timeline: Timeline, chosen: np.ndarray) -> Timeline:
     """The time line of some patients (breakpoints are no longer needed)."""
     counts = np.diff(timeline.measurement_offset)[chosen]
-    rows = [
-        np.arange(timeline.measurement_offset[i], timeline.measurement_offset[i + 1]) for i in chosen
-    ]
+    rows = [np.arange(timeline.measurement_offset[i], timeline.measurement_offset[i + 1]) for i in chosen]
     return Timeline(
         break_offset=np.zeros(chosen.size + 1, dtype=np.int64),
         break_day=np.empty(0),

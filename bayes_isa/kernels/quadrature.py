@@ -27,7 +27,7 @@ class Rule(NamedTuple):
 
 @cache
 def gauss_legendre(order: int) -> Rule:
-    """Rule with `order` nodes; integrals of the Lagrange basis come from its Legendre expansion, which is well conditioned."""
+    """Rule with `order` nodes; integrals of the Lagrange basis by its Legendre expansion, well conditioned."""
     node, weight = legendre.leggauss(order)
     degree = np.arange(order)
     # Discrete orthogonality: Lagrange basis b = sum_n (2n+1)/2 weight[b] P_n(node[b]) P_n.
@@ -35,4 +35,3 @@ def gauss_legendre(order: int) -> Rule:
     integrals = legendre.legint(coefficients, lbnd=-1, axis=0)
     partial = legendre.legval(node, integrals).T
     return Rule(node, weight, np.ascontiguousarray(partial / weight))
-

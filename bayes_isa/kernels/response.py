@@ -1,15 +1,16 @@
 """Response coordinates of individual parameters, whitened by each patient's own curvature.
 
-The posterior of one patient's (M0, KL, KD, R, EC50) is a narrow curved valley, since data fix the net response and hardly
-its parts. psi = (a, D, v, log R, log EC50) follows the valley: with ta <= tb two of the patient's assessment days and
+The posterior of one patient's (M0, KL, KD, R, EC50) is a narrow curved valley, since data fix the net response and
+hardly its parts. psi = (a, D, v, log R, log EC50) follows the valley: with ta <= tb two of the patient's assessment
+days and
 
     Jt(x) = [E(Cbar) + k Cdbar] (1 - exp(-R x)) / R,   g = KL tb,   q = KD Jt(tb),
 
-D = g - q is the net log change up to tb, v = log g + log q what the data hardly fix, a = log M0 + KL ta - KD Jt(ta) the log
-level at ta. Then psi = L^-1 b + C^-T eps with C C' = L = H + A' W A and b = h + A' W (mean - c), W = diag(1 / omega^2): the
-Gaussian that the patient's data (H, h: Laplace approximation of the log-likelihood in psi) and the population
-(phi ~ c + A psi, linearised) together suggest. eps is what a sampler sees. The map need not match the data to be right: it
-is a smooth bijection with known Jacobian at any parameters, and quality decides the speed alone.
+D = g - q is the net log change up to tb, v = log g + log q what the data hardly fix, a = log M0 + KL ta - KD Jt(ta) the
+log level at ta. Then psi = L^-1 b + C^-T eps with C C' = L = H + A' W A and b = h + A' W (mean - c),
+W = diag(1 / omega^2): the Gaussian that the patient's data (H, h: Laplace approximation of the log-likelihood in psi)
+and the population (phi ~ c + A psi, linearised) together suggest. eps is what a sampler sees. The map need not match
+the data to be right: it is a smooth bijection with known Jacobian at any parameters; quality decides the speed alone.
 """
 
 from __future__ import annotations
@@ -262,7 +263,7 @@ def whiten(
 
 
 @njit(nogil=True, cache=True)
-def unwhiten_pullback(
+def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each its own loop
     window: Window,
     whitening: Whitening,
     eps: np.ndarray,
@@ -282,7 +283,6 @@ def unwhiten_pullback(
     by_psi, by_k, by_jacobian = np.empty((d, d)), np.empty(d), np.empty(d)
     to_psi, to_centre, to_weight = np.empty(d), np.empty(d), np.zeros(d)
     to_lower, to_matrix, column = np.empty((d, d)), np.empty((d, d)), np.empty(d)
-    phi = np.empty(d)
     to_k = 0.0
     for x in range(d):
         weight[x] = 1.0 / (omega[x] * omega[x])

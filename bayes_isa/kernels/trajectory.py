@@ -62,7 +62,9 @@ class Design(NamedTuple):
     event_dexamethasone: np.ndarray
     measurement_offset: np.ndarray  # (n_patients + 1,)
     measurement_day: np.ndarray  # (n_measurements,)
-    measurement_panel: np.ndarray  # (n_measurements,) panels of the patient that end at or before the measurement
+    measurement_panel: (
+        np.ndarray
+    )  # (n_measurements,) panels of the patient that end at or before the measurement
 
 
 class Patient(NamedTuple):
@@ -152,7 +154,7 @@ def _running_integral(at, order, weight, values, into):
 
 @njit(fastmath=FASTMATH, error_model="numpy")
 def _combine(start, factor, values, row):
-    """row[p] = start[p] + sum_b factor[b] values[b, p], three b at a time so that `row` is read and written less often."""
+    """row[p] = start[p] + sum_b factor[b] values[b, p], three b at a time: fewer passes over `row`."""
     size = row.size
     for p in range(size):  # numba's row[:] = start is not a vector loop
         row[p] = start[p]
@@ -358,8 +360,9 @@ def trajectory(
 
     `hazard_lp` (n_patients,) is w'beta_w; k in L/umol, Te in days, s and beta_link as in the hazard. Outputs:
     `log_m` (n_measurements,) of g/L; `cumulative_hazard` and `log_hazard` (n_patients,) at the event day, the latter of
-    1/day; `by_marker` (n_measurements, 6), `by_cumulative` and `by_log_hazard` (n_patients, 10) their derivatives in the
-    order of `MARKER_PARTIALS` and `EVENT_PARTIALS`. At a dose given on the very event day the hazard is the one before it.
+    1/day; `by_marker` (n_measurements, 6), `by_cumulative` and `by_log_hazard` (n_patients, 10) their derivatives in
+    the order of `MARKER_PARTIALS` and `EVENT_PARTIALS`. At a dose given on the very event day the hazard is the one
+    before it.
     """
     order = rule.weight.size
     widest = _widest(design)
@@ -373,9 +376,7 @@ def trajectory(
         count = order * at.used
         _kill_at_nodes(at, individual.r, individual.ec50, k, shape.effect_saturation)
         _running_integral(at, order, at.weight, at.kill, running[0])
-        _derivative_integrals(
-            at, order, k, shape.effect_saturation, scratch[4, : at.day.size], running
-        )
+        _derivative_integrals(at, order, k, shape.effect_saturation, scratch[4, : at.day.size], running)
         for j in range(design.measurement_offset[i], design.measurement_offset[i + 1]):
             day = design.measurement_day[j]
             p = design.measurement_panel[j]
@@ -446,9 +447,7 @@ def pull_back(
         at_cumulative = to_cumulative[i]
         at_log_hazard = to_log_hazard[i]
         for c in range(5):
-            to_individual[i, c] = (
-                at_cumulative * by_cumulative[i, c] + at_log_hazard * by_log_hazard[i, c]
-            )
+            to_individual[i, c] = at_cumulative * by_cumulative[i, c] + at_log_hazard * by_log_hazard[i, c]
         to_individual[i, 5] = at_cumulative * by_cumulative[i, 6] + at_log_hazard * by_log_hazard[i, 6]
         to_shared[0] += at_cumulative * by_cumulative[i, 5] + at_log_hazard * by_log_hazard[i, 5]
         for c in range(3):
@@ -476,7 +475,7 @@ def path(
     hazard_end: np.ndarray,
     node_hazard: np.ndarray,
 ) -> None:
-    """The whole curve without derivatives: J and the cumulative hazard at every panel's end, and the hazard at every node.
+    """The whole curve without derivatives: J and cumulative hazard at every panel's end, the hazard at every node.
 
     `integral_end`, `hazard_end` (n_panels,), `node_hazard` (order * n_panels,) in 1/day; panels after a patient's event
     have hazard 0 and repeat the last cumulative hazard.

@@ -1,4 +1,4 @@
-"""Response coordinates as a PyMC transform of `phi`: the model stays in textbook form, the sampler sees whitened eps."""
+"""Response coordinates as a PyMC transform of `phi`: the model stays textbook, the sampler sees whitened eps."""
 
 from __future__ import annotations
 

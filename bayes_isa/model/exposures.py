@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
 from bayes_isa.pk import (
     PK_PARAMETERS,
@@ -74,14 +73,15 @@ def trial_exposure(kind: str, patients: pd.DataFrame, doses: pd.DataFrame, until
     isatuximab = _of_drug(doses, ids, "isatuximab")
     dexamethasone = _of_drug(doses, ids, "dexamethasone")
     if kind == "pk":
-        if isatuximab.patient.size == 0:
+        if np.size(isatuximab.patient) == 0:
             raise ModelError(
                 "exposure='pk' needs isatuximab doses and the data set has none; use exposure='constant'"
             )
         return pk_exposure(pk_parameters(patients), isatuximab, dexamethasone, until_day)
     on, off = np.zeros(len(ids)), np.full(len(ids), np.inf)
-    for i in np.unique(isatuximab.patient):
-        days = np.sort(isatuximab.day[isatuximab.patient == i])
+    patient, day = np.asarray(isatuximab.patient), np.asarray(isatuximab.day)
+    for i in np.unique(patient):
+        days = np.sort(day[patient == i])
         # After the last dose a patient stays on treatment for one more interval; 14 days where only one dose tells.
         on[i], off[i] = days[0], days[-1] + (days[-1] - days[-2] if days.size > 1 else 14.0)
     return constant_exposure(len(ids), on, off, dexamethasone)

@@ -98,7 +98,7 @@ def trial_timeline(trial: Trial, exposure: Exposure) -> Timeline:
 
 
 def _covariates(trial: Trial, spec: ModelSpec) -> tuple[dict[str, xr.DataArray], dict[str, str]]:
-    """Design matrices by target. The default set shrinks to what the data has; a set asked for by name must be there."""
+    """Design matrices by target. The default set shrinks to what the data has; one asked for must be there."""
     matrices: dict[str, xr.DataArray] = {}
     left_out: dict[str, str] = {}
     for target, names in spec.wanted_covariates.items():

@@ -150,8 +150,8 @@ def _likelihood(data: JointData, population: Population, phi: np.ndarray) -> _Li
     patient = np.repeat(np.arange(n_patients), np.diff(design.measurement_offset))
     value = np.bincount(patient, weights=term, minlength=n_patients)
     value = value + np.where(data.event, terms.log_hazard, 0.0) - terms.cumulative_hazard
-    by_shared = dict(zip(("k", "beta_link", "Te", "s"), common, strict=True))
-    by_shared |= {"sigma_add": partial[:, 1].sum(), "sigma_prop": partial[:, 2].sum()}
+    by_shared = {name: float(x) for name, x in zip(("k", "beta_link", "Te", "s"), common, strict=True)}
+    by_shared |= {"sigma_add": float(partial[:, 1].sum()), "sigma_prop": float(partial[:, 2].sum())}
     return _Likelihood(
         np.where(np.isfinite(value), value, -np.inf),
         individual[:, : phi.shape[1]],
@@ -164,7 +164,7 @@ _Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def _log_density(data: JointData, window: Window, population: Population, *, with_prior: bool) -> _Density:
-    """Of psi (n_patients, d): log-likelihood plus log Jacobian, plus the population's density on request; with gradient."""
+    """Of psi (n_patients, d): log-likelihood plus log Jacobian, on request plus the population's density; gradient."""
     k = population.shared.get("k", 0.0)
     weight = population.omega**-2.0
 
@@ -197,7 +197,7 @@ def _hessian(density: _Density, psi: np.ndarray) -> np.ndarray:
 def _modes(
     data: JointData, window: Window, population: Population, phi: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Modes of all patients at once by damped Newton in psi: phi, Laplace variances of phi (n_patients, d), converged."""
+    """Modes of all patients at once by damped Newton in psi: phi, its Laplace variances (n_patients, d), converged."""
     density = _log_density(data, window, population, with_prior=True)
     k = population.shared.get("k", 0.0)
     psi = psi_all(window, phi, k)

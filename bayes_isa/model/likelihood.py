@@ -28,8 +28,8 @@ def log_likelihood(
         (covariate_hazard) where the hazard has covariates. Leading dims chain, draw or sample are kept, so that the
         posterior of a fit can be given as it is.
 
-    Returns a Dataset with `m_protein` (..., measurement), `pfs` (..., patient) and their sum by patient, `patient_total`.
-    Raises ModelError for missing or misshapen parameters.
+    Returns a Dataset with `m_protein` (..., measurement), `pfs` (..., patient) and their sum by patient,
+    `patient_total`. Raises ModelError for missing or misshapen parameters.
     """
     return evaluate_log_likelihood(prepare(trial, spec or ModelSpec()), parameters)
 
@@ -121,6 +121,6 @@ def _labelled(data: JointData, sets: xr.Dataset, marker: np.ndarray, event: np.n
     )
     position = data.trial.patients.index.get_indexer(pd.Index(data.trial.mprotein["id"]))
     by_patient = np.zeros((event.shape[0], event.shape[1]))
-    np.add.at(by_patient, (slice(None), position), marker)
+    np.add.at(by_patient.T, position, marker.T)
     total = (by_patient + event).reshape([*sizes, -1])
     return result.assign(patient_total=((*dims, "patient"), total))

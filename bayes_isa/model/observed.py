@@ -74,7 +74,7 @@ _PREDICTION_TOLERANCE = 1e-2
 
 
 def prediction_panels(data: JointData, until_day: float | None = None) -> Panels:
-    """Panels of all patients to a common horizon (default: the longest PFS follow-up), doses continued as last given."""
+    """Panels of all patients to a common horizon (default: the longest PFS time), doses continued as last given."""
     trial = data.trial
     horizon = float(trial.pfs["day"].max()) if until_day is None else until_day
     doses = continued_doses(trial, horizon)

@@ -40,7 +40,7 @@ def design_inputs(design: Design) -> list[Variable]:
 
 
 class JointTrajectory(Op):
-    """(phi, k, hazard_lp, beta_link, Te, s, *design) -> (log_m, cumulative_hazard, log_hazard, three arrays of partials).
+    """(phi, k, hazard_lp, beta_link, Te, s, *design) -> (log_m, cumulative_hazard, log_hazard, 3 arrays of partials).
 
     Shapes and units as in `bayes_isa.kernels.trajectory`.
     """
@@ -161,7 +161,7 @@ def _is_disconnected(variable: Variable) -> bool:
 
 @cache
 def kernel_version() -> int:
-    """Changes with the kernel's sources, so that PyTensor's disk cache never serves compiled code of an older kernel."""
+    """Changes with the kernel's sources, so that PyTensor's disk cache never serves code of an older kernel."""
     sources = sorted(
         (file.name, file.read_bytes())
         for folder in ("bayes_isa.kernels", "bayes_isa.model")

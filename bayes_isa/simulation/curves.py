@@ -17,13 +17,13 @@ def pfs_curves(
 ) -> xr.Dataset:
     """Probability of PFS beyond each day, by regimen: median and central interval over simulated trials.
 
-    sims    what `simulate_trials` returns: `pfs_day` and `event` (trial, regimen, patient), censored at one horizon only,
-            so that the share of patients without an event is the Kaplan-Meier estimate.
+    sims    what `simulate_trials` returns: `pfs_day` and `event` (trial, regimen, patient), censored at one horizon
+            only, so that the share of patients without an event is the Kaplan-Meier estimate.
     days    where to evaluate; weekly from 0 to the horizon by default.
     level   probability of the interval between `low` and `high`, each point by itself.
 
-    Returns `median`, `low` and `high` (regimen, day), probabilities. Raises ModelError when `sims` lacks these variables,
-    `level` is no probability, or a day lies beyond the horizon.
+    Returns `median`, `low` and `high` (regimen, day), probabilities. Raises ModelError when `sims` lacks these
+    variables, `level` is no probability, or a day lies beyond the horizon.
     """
     absent = [name for name in ("pfs_day", "event") if name not in sims]
     if absent:
