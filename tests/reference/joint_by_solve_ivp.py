@@ -16,6 +16,8 @@ from scipy.stats import norm
 
 # Where log M leaves this range the hazard overflows or underflows whatever the method.
 _LOG_M_BOUND = 600.0
+# A hazard above this makes H pass its bound within 0.01 s.
+_LOG_H_BOUND = 25.0
 # H counted up to: survival is exp(-H), and solvers stall where it explodes.
 H_BOUND = 1e4
 # The hazard grows like t^(s-1) from day 0: up to this day time is integrated on the log scale.
@@ -95,14 +97,14 @@ def _stretch(
             return np.concatenate([kill, np.zeros(n)])
         log_h = _log_hazard(sets, day, y[:n], concentration, dexamethasone)
         # A set whose H has exploded no longer counts: its hazard is held so that the others can go on.
-        return np.concatenate([kill, np.where(y[n:] > H_BOUND, 0.0, np.exp(np.minimum(log_h, 300.0)))])
+        return np.concatenate([kill, np.where(y[n:] > H_BOUND, 0.0, np.exp(np.minimum(log_h, _LOG_H_BOUND)))])
 
     if start > 0.0:
         return _solve(rates, start, end, state, rtol)
     # d/d(log t) = t d/dt, from a day at which nothing has happened yet.
     first = 1e-14
     log_h = _log_hazard(sets, first, state[:n], *exposure(first))
-    state = np.concatenate([state[:n], np.exp(log_h) * first / sets.s])
+    state = np.concatenate([state[:n], np.exp(np.minimum(log_h, _LOG_H_BOUND)) * first / sets.s])
     return _solve(lambda log_t, y: np.exp(log_t) * rates(np.exp(log_t), y), np.log(first), np.log(end), state, rtol)
 
 
