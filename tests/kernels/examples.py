@@ -14,7 +14,12 @@ from bayes_isa.pk import Doses, Exposure, pk_exposure, typical_parameters
 N = 4
 EVENT_DAY = np.array([100.0, 63.5, 84.0, 30.2])
 # Before the event, after it, on day 0, none at all.
-VISITS = (np.array([0.0, 28.0, 56.0, 84.0, 112.0, 140.0]), np.array([0.0, 28.0, 63.5]), np.array([20.0]), np.array([]))
+VISITS = (
+    np.array([0.0, 28.0, 56.0, 84.0, 112.0, 140.0]),
+    np.array([0.0, 28.0, 63.5]),
+    np.array([20.0]),
+    np.array([]),
+)
 
 
 def exposure(until: float = 150.0) -> Exposure:
@@ -22,7 +27,9 @@ def exposure(until: float = 150.0) -> Exposure:
     weight = np.array([60.0, 70.0, 80.0, 90.0])
     parameters = typical_parameters(weight, 4.0, [1, 0, 1, 0], [0, 1, 1, 0], 0)
     days = np.arange(0.0, until, 14.0)
-    isatuximab = Doses(np.repeat(np.arange(N), days.size), np.tile(days, N), np.repeat(10.0 * weight, days.size), 1.25)
+    isatuximab = Doses(
+        np.repeat(np.arange(N), days.size), np.tile(days, N), np.repeat(10.0 * weight, days.size), 1.25
+    )
     weeks = np.arange(0.0, until, 7.0)
     dexamethasone = Doses(np.repeat([1, 3], weeks.size), np.tile(weeks, 2), np.full(2 * weeks.size, 40.0))
     return pk_exposure(parameters, isatuximab, dexamethasone, until)
@@ -35,7 +42,9 @@ def parameters(n: int = N, *, seed: int = 0, beta_link: float = 6.65) -> Paramet
     return Parameters(phi, 5.47, 0.3 * rng.standard_normal(n), beta_link, 272.0, 1.56)
 
 
-def timeline(of: Exposure, event_day: np.ndarray = EVENT_DAY, visits: tuple[np.ndarray, ...] = VISITS) -> Timeline:
+def timeline(
+    of: Exposure, event_day: np.ndarray = EVENT_DAY, visits: tuple[np.ndarray, ...] = VISITS
+) -> Timeline:
     """Time lines of patients with these PFS days and measurement days."""
     offsets = np.concatenate([[0], np.cumsum([v.size for v in visits])]).astype(np.int64)
     return Timeline(*of.breakpoints, offsets, np.concatenate(visits), event_day)
@@ -47,7 +56,9 @@ def reference(at: Parameters) -> ReferenceParameters:
     return ReferenceParameters(at.phi[None], *scalars)
 
 
-def panels_of(line: Timeline, of: Exposure, shape: Shape, at: Parameters, *, tolerance: float = 1e-7) -> Panels:
+def panels_of(
+    line: Timeline, of: Exposure, shape: Shape, at: Parameters, *, tolerance: float = 1e-7
+) -> Panels:
     """Panels accurate at parameters `at`."""
     return build_panels(line, of.evaluate, shape, reference(at), tolerance=tolerance)
 

@@ -15,7 +15,9 @@ def test_the_cumulative_hazard_at_the_day_found_is_the_target():
         day = event_times(panels, evaluate_curves(panels, shape, at), share * whole)
         assert np.all((day > 0.0) & (day <= EVENT_DAY))
         again = panels_of(timeline(of, event_day=day, visits=(np.array([]),) * N), of, shape, at)
-        np.testing.assert_allclose(evaluate_terms(again, shape, at).cumulative_hazard, share * whole, rtol=2e-4, atol=2e-6)
+        np.testing.assert_allclose(
+            evaluate_terms(again, shape, at).cumulative_hazard, share * whole, rtol=2e-4, atol=2e-6
+        )
 
 
 def test_days_grow_with_their_targets():

@@ -40,7 +40,9 @@ def test_links_and_their_derivatives(name):
     shape = make_shape(name, "loglogistic", "emax")
     log_m, slope = 3.1, -0.02
     m = np.exp(log_m)
-    expected = {"none": 0.0, "slope": m * slope, "value": m, "log_value": log_m, "relative_slope": slope}[name]
+    expected = {"none": 0.0, "slope": m * slope, "value": m, "log_value": log_m, "relative_slope": slope}[
+        name
+    ]
     assert hazard.link_value(shape, log_m, m, slope) == pytest.approx(expected)
     by_log_m = central(lambda x: hazard.link_value(shape, x, np.exp(x), slope), log_m)
     assert hazard.link_by_log_m(shape, m, slope) == pytest.approx(by_log_m, abs=1e-7)
@@ -56,7 +58,9 @@ def test_baseline_hazards():
     assert hazard.baseline_fraction(np.log(day / te), s, HAZARDS["weibull"]) == pytest.approx(x)
 
 
-@pytest.mark.parametrize("wrong", [("slop", "weibull", "emax"), ("slope", "gamma", "emax"), ("slope", "weibull", "log")])
+@pytest.mark.parametrize(
+    "wrong", [("slop", "weibull", "emax"), ("slope", "gamma", "emax"), ("slope", "weibull", "log")]
+)
 def test_unknown_names_are_refused(wrong):
     with pytest.raises(KeyError):
         make_shape(*wrong)

@@ -35,7 +35,9 @@ def one_patient(amount: list[float], day: list[float], hours: list[float], until
     return pk_exposure(pk, Doses(np.zeros(len(day), dtype=int), day, amount, hours), None, until)
 
 
-def alone(of: Exposure, event_day: float = 75.3, visits: tuple[float, ...] = (0.0, 28.0, 56.0, 84.0)) -> Timeline:
+def alone(
+    of: Exposure, event_day: float = 75.3, visits: tuple[float, ...] = (0.0, 28.0, 56.0, 84.0)
+) -> Timeline:
     return timeline(of, np.array([event_day]), (np.array(visits),))
 
 
@@ -131,7 +133,9 @@ def test_treatment_that_starts_later_acts_later(seed, delay):
     at.phi[0, 3] = -np.inf
     now, later = one_patient([700.0], [0.0], [2.0]), one_patient([700.0], [delay], [2.0], 130.0)
     ours = terms_of(alone(now), now, at, 1e-8)
-    shifted = terms_of(alone(later, 75.3 + delay, tuple(delay + np.array([0.0, 28.0, 56.0, 84.0]))), later, at, 1e-8)
+    shifted = terms_of(
+        alone(later, 75.3 + delay, tuple(delay + np.array([0.0, 28.0, 56.0, 84.0]))), later, at, 1e-8
+    )
     growth = np.exp(at.phi[0, 1]) * delay
     # Clearance of isatuximab counts its time from the first dose, so that the concentrations are the same.
     np.testing.assert_allclose(shifted.log_m, ours.log_m + growth, atol=1e-6)

@@ -6,7 +6,9 @@ from bayes_isa.kernels.residual import log_ndtr, measurement_term
 
 
 def test_log_ndtr_into_the_far_tail():
-    z = np.concatenate([np.linspace(-40.0, 8.0, 2001), -np.geomspace(14.0, 1e4, 200), [-13.999999, -14.000001, 30.0]])
+    z = np.concatenate(
+        [np.linspace(-40.0, 8.0, 2001), -np.geomspace(14.0, 1e4, 200), [-13.999999, -14.000001, 30.0]]
+    )
     found = np.array([log_ndtr(v) for v in z])
     np.testing.assert_allclose(found, special.log_ndtr(z), rtol=1e-12, atol=1e-300)
 
@@ -15,8 +17,12 @@ def test_terms_are_those_of_the_normal_distribution():
     for log_m, value, add, prop in [(3.2, 27.0, 0.4, 0.08), (-1.0, 0.9, 0.4, 0.08), (6.0, 27.0, 1.5, 0.3)]:
         m = np.exp(log_m)
         sd = np.sqrt(add**2 + (prop * m) ** 2)
-        assert measurement_term(log_m, value, False, add, prop)[0] == pytest.approx(stats.norm.logpdf(value, m, sd))
-        assert measurement_term(log_m, value, True, add, prop)[0] == pytest.approx(stats.norm.logcdf(value, m, sd))
+        assert measurement_term(log_m, value, False, add, prop)[0] == pytest.approx(
+            stats.norm.logpdf(value, m, sd)
+        )
+        assert measurement_term(log_m, value, True, add, prop)[0] == pytest.approx(
+            stats.norm.logcdf(value, m, sd)
+        )
 
 
 @pytest.mark.parametrize("below", [False, True])

@@ -44,7 +44,9 @@ def test_derivatives_agree_with_finite_differences(model):
         up, down = (evaluate_terms(panels, shape, moved(at, name, sign * step)) for sign in (1.0, -1.0))
         for value, by in (("cumulative_hazard", terms.by_cumulative), ("log_hazard", terms.by_log_hazard)):
             numeric = (getattr(up, value) - getattr(down, value)) / (2.0 * step)
-            np.testing.assert_allclose(by[:, column], numeric, rtol=2e-6, atol=2e-8, err_msg=f"{value} by {name}")
+            np.testing.assert_allclose(
+                by[:, column], numeric, rtol=2e-6, atol=2e-8, err_msg=f"{value} by {name}"
+            )
         if name in MARKER_PARTIALS:
             numeric = (up.log_m - down.log_m) / (2.0 * step)
             own = terms.by_marker[:, MARKER_PARTIALS.index(name)]
@@ -67,7 +69,9 @@ def test_hazard_at_the_event_is_the_limit_of_the_curve():
     design = panels.design
     for i in range(N):
         order, first = panels.rule.order, design.panel_offset[i]
-        node = order * first + order * design.hazard_panels[i] - 1  # last node of the panel that ends at the event
+        node = (
+            order * first + order * design.hazard_panels[i] - 1
+        )  # last node of the panel that ends at the event
         assert design.node_day[node] < design.event_day[i]
         assert np.log(curves.node_hazard[node]) == pytest.approx(terms.log_hazard[i], abs=0.05)
 

@@ -31,7 +31,8 @@ def data(trial):
 def one_set(trial: Trial, n_parameters: int = 5) -> dict:
     phi = np.log([27.0, 0.00531, 0.0396, 0.0192, 170.0])[:n_parameters]
     return {
-        "phi": np.tile(phi, (trial.n_patients, 1)) + 0.1 * np.arange(trial.n_patients)[:, None] / trial.n_patients,
+        "phi": np.tile(phi, (trial.n_patients, 1))
+        + 0.1 * np.arange(trial.n_patients)[:, None] / trial.n_patients,
         "Te": 272.0,
         "s": 1.56,
         "beta_link": 6.65,
@@ -65,7 +66,9 @@ def test_labels_and_sums(trial, data):
     assert np.isfinite(terms["m_protein"]).all()
     by_patient = terms["m_protein"].groupby("measurement_patient").sum().rename(measurement_patient="patient")
     total = by_patient.sel(patient=terms["patient"]) + terms["pfs"]
-    np.testing.assert_allclose(total.transpose(*terms["patient_total"].dims), terms["patient_total"], rtol=1e-12)
+    np.testing.assert_allclose(
+        total.transpose(*terms["patient_total"].dims), terms["patient_total"], rtol=1e-12
+    )
 
 
 def test_sample_dims_are_kept_and_each_draw_stands_alone(trial, data):
@@ -108,7 +111,9 @@ def test_covariate_of_the_hazard(trial, data):
     np.testing.assert_allclose(after[censored], 2.0 * before[censored], rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["phi", "Te", "s", "k", "beta_link", "sigma_add", "sigma_prop", "beta_hazard"])
+@pytest.mark.parametrize(
+    "name", ["phi", "Te", "s", "k", "beta_link", "sigma_add", "sigma_prop", "beta_hazard"]
+)
 def test_a_missing_parameter_is_named(trial, data, name):
     with pytest.raises(ModelError, match=f"missing: {name}"):
         evaluate_log_likelihood(data, posterior(trial).drop_vars(name))
@@ -144,7 +149,10 @@ def test_constant_exposure_has_four_individual_parameters_and_no_ec50(trial):
 
 @pytest.mark.parametrize(
     ("spec", "unneeded"),
-    [(ModelSpec(link="none", covariates={}), "beta_link"), (ModelSpec(hazard="exponential", covariates={}), "s")],
+    [
+        (ModelSpec(link="none", covariates={}), "beta_link"),
+        (ModelSpec(hazard="exponential", covariates={}), "s"),
+    ],
     ids=["no link", "exponential"],
 )
 def test_parameters_a_model_lacks_are_not_asked_for(trial, spec, unneeded):

@@ -44,7 +44,9 @@ def scaled(values):
 
 def test_gradient_of_the_trajectory(joint):
     call, values = joint
-    verify_grad(weighted(call), scaled(values), rng=np.random.default_rng(1), mode="NUMBA", abs_tol=1e-4, rel_tol=1e-4)
+    verify_grad(
+        weighted(call), scaled(values), rng=np.random.default_rng(1), mode="NUMBA", abs_tol=1e-4, rel_tol=1e-4
+    )
 
 
 def test_gradient_agrees_with_finite_differences_without_numba_mode(joint):
@@ -58,7 +60,8 @@ def test_gradient_agrees_with_finite_differences_without_numba_mode(joint):
     direction = [rng.standard_normal(np.shape(x)) for x in at]
     step = 1e-6
     ends = [
-        float(function(*(x + sign * step * d for x, d in zip(at, direction, strict=True)))[0]) for sign in (1.0, -1.0)
+        float(function(*(x + sign * step * d for x, d in zip(at, direction, strict=True)))[0])
+        for sign in (1.0, -1.0)
     ]
     along = sum(float(np.sum(g * d)) for g, d in zip(gradient, direction, strict=True))
     assert along == pytest.approx((ends[0] - ends[1]) / (2.0 * step), rel=1e-6)

@@ -7,6 +7,7 @@ Integrated together and restarted wherever the exposure jumps, at every measurem
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,11 +47,17 @@ Concentrations = Callable[[float], tuple[float, float]]  # day -> isatuximab mg/
 
 
 def log_m_and_hazard(
-    sets: Sets, exposure: Concentrations, breaks: np.ndarray, visits: np.ndarray, event_day: float, rtol: float
+    sets: Sets,
+    exposure: Concentrations,
+    breaks: np.ndarray,
+    visits: np.ndarray,
+    event_day: float,
+    rtol: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log M (n_sets, n_visits) at sorted days >= 0, H (n_sets,) at the event day, log hazard (n_sets,) at it.
 
-    `exposure` gives the value just before a jump when asked at a jump, so every stretch begins a little after its start.
+    `exposure` gives the value just before a jump when asked at a jump, so every stretch begins a little after its
+    start.
     """
     last = max(event_day, visits.max(initial=0.0))
     edges = np.unique(np.concatenate([[0.0, _FIRST_DAY], breaks, visits, [event_day, last]]))
@@ -59,7 +66,7 @@ def log_m_and_hazard(
     state = np.zeros(2 * n)
     log_m = np.full((n, visits.size), np.log(sets.m0)[:, None])
     hazard = np.zeros(n)
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in itertools.pairwise(edges):
         state = _stretch(sets, exposure, start, end, state, end <= event_day, rtol)
         now = np.log(sets.m0) + sets.kl * end - sets.kd * state[:n]
         log_m[:, visits == end] = now[:, None]
@@ -105,7 +112,9 @@ def _stretch(
     first = 1e-14
     log_h = _log_hazard(sets, first, state[:n], *exposure(first))
     state = np.concatenate([state[:n], np.exp(np.minimum(log_h, _LOG_H_BOUND)) * first / sets.s])
-    return _solve(lambda log_t, y: np.exp(log_t) * rates(np.exp(log_t), y), np.log(first), np.log(end), state, rtol)
+    return _solve(
+        lambda log_t, y: np.exp(log_t) * rates(np.exp(log_t), y), np.log(first), np.log(end), state, rtol
+    )
 
 
 def _solve(rates: Callable, start: float, end: float, state: np.ndarray, rtol: float) -> np.ndarray:
@@ -115,7 +124,9 @@ def _solve(rates: Callable, start: float, end: float, state: np.ndarray, rtol: f
     return solution.y[:, -1]
 
 
-def _log_hazard(sets: Sets, day: float, j: np.ndarray, concentration: float, dexamethasone: float) -> np.ndarray:
+def _log_hazard(
+    sets: Sets, day: float, j: np.ndarray, concentration: float, dexamethasone: float
+) -> np.ndarray:
     kill = np.exp(-sets.r * day) * (concentration / (sets.ec50 + concentration) + sets.k * dexamethasone)
     log_m = np.clip(np.log(sets.m0) + sets.kl * day - sets.kd * j, -_LOG_M_BOUND, _LOG_M_BOUND)
     slope = np.exp(log_m) * (sets.kl - sets.kd * kill)
@@ -133,7 +144,7 @@ def own_exposure(
     edges = np.unique(np.concatenate([start, stop, [last_day]]))
     pieces = []
     amounts = np.zeros(2)
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in itertools.pairwise(edges):
         running = (start <= a) & (stop > a)
         inflow = np.sum(isatuximab[running, 1] / isatuximab[running, 2])
 
@@ -143,7 +154,9 @@ def own_exposure(
             out = clearance * c + Vc * Vm * c / (Km + c)
             return 24.0 * np.array([inflow - out - Q * (c - p), Q * (c - p)])
 
-        pieces.append(solve_ivp(rates, (a, b), amounts, method="LSODA", rtol=rtol, atol=1e-11, dense_output=True))
+        pieces.append(
+            solve_ivp(rates, (a, b), amounts, method="LSODA", rtol=rtol, atol=1e-11, dense_output=True)
+        )
         amounts = pieces[-1].y[:, -1]
     rate = 24.0 * 9.29 / 51.3
 

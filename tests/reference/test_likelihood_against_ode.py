@@ -1,15 +1,15 @@
 """The likelihood against ODE solvers, over the bulk of the prior, for patients of every arm.
 
 What is compared, for one patient and one parameter set at a time, is the sum of the patient's measurement terms and the
-term of the PFS time. Population parameters are drawn from the weakly informative prior within its central 90 %, individual
-ones within 2 SD of them; M0 lies near the patient's observed baseline (SD 20 %), because no other value has any posterior
-weight. Measurement values are drawn from the model at each set, on the trial's days: far from the data the residual error
-magnifies every error in log M at will.
+term of the PFS time. Population parameters are drawn from the weakly informative prior within its central 90 %,
+individual ones within 2 SD of them; M0 lies near the patient's observed baseline (SD 20 %), because no other value has
+any posterior weight. Measurement values are drawn from the model at each set, on the trial's days: far from the data
+the residual error magnifies every error in log M at will.
 
 Drawn independently of each other and of the PFS time, some sets make the patient's disease explode. A set counts as
 `plausible` for a patient when M stays below 500 g/L and the patient had a chance of 1 in 150 or better to reach the PFS
-time (H < 5). Plausible sets are held to the tolerance. The others are counted, and where H < 1e4 held to 10 % of the event's
-term, as a sampler only needs to find its way out of there.
+time (H < 5). Plausible sets are held to the tolerance. The others are counted, and where H < 1e4 held to 10 % of the
+event's term, as a sampler only needs to find its way out of there.
 """
 
 from __future__ import annotations
@@ -58,13 +58,18 @@ class Errors:
         """Errors of plausible sets by arm."""
         aside = np.count_nonzero(~self.plausible)
         exploded = np.count_nonzero(self.hazard >= H_BOUND)
-        lines = [f"{self.plausible.sum()} plausible sets; {aside} not, of which {exploded} with H above {H_BOUND:g}"]
+        lines = [
+            f"{self.plausible.sum()} plausible sets; {aside} not, of which {exploded} with H above {H_BOUND:g}"
+        ]
         for arm in np.unique(self.arm):
             own = self.plausible & (self.arm == arm)
             marker, event = (
-                " ".join(f"{q:.0e}" for q in np.quantile(e[own], [0.5, 0.9, 1.0])) for e in (self.marker, self.event)
+                " ".join(f"{q:.0e}" for q in np.quantile(e[own], [0.5, 0.9, 1.0]))
+                for e in (self.marker, self.event)
             )
-            lines.append(f"{arm:24} {own.sum():3} sets; median, 90 %, max of marker: {marker}; event: {event}")
+            lines.append(
+                f"{arm:24} {own.sum():3} sets; median, 90 %, max of marker: {marker}; event: {event}"
+            )
         return "\n".join(lines)
 
 
@@ -80,7 +85,9 @@ def draw_sets(n: int, priors: PriorSet, baseline: float, rng: np.random.Generato
         population[f"{name}_pop"] * np.exp(population[f"omega_{name}"] * eta[1 + j])
         for j, name in enumerate(INDIVIDUAL)
     )
-    effects = np.column_stack([drawn(priors.covariate_effect("hazard", name)) for name in COVARIATES["hazard"]])
+    effects = np.column_stack(
+        [drawn(priors.covariate_effect("hazard", name)) for name in COVARIATES["hazard"]]
+    )
     return Sets(
         m0=baseline * np.exp(0.2 * eta[0]),
         kl=kl,
@@ -100,7 +107,7 @@ def draw_sets(n: int, priors: PriorSet, baseline: float, rng: np.random.Generato
 def compare_patient(
     data: JointData, i: int, n_sets: int, rtol: float, rng: np.random.Generator, *, own_pk: bool = False
 ) -> Errors:
-    """Errors of the likelihood's terms for patient number `i` at `n_sets` random sets; `own_pk`: SciPy's exposure too."""
+    """Errors of the likelihood's terms for patient number `i` at `n_sets` sets; `own_pk`: SciPy's exposure too."""
     trial = data.trial
     baseline = float(trial.baseline_mprotein.iloc[i])
     sets, effects = draw_sets(n_sets, load_priors("weakly_informative"), baseline, rng)
@@ -137,7 +144,8 @@ def _own_exposure(data: JointData, i: int) -> Concentrations:
     doses = trial.doses[trial.doses["id"] == trial.patients.index[i]]
     columns = ["day", "amount_mg", "duration_h"]
     isatuximab, dexamethasone = (
-        doses.loc[doses["drug"] == drug, columns].to_numpy(dtype=float) for drug in ("isatuximab", "dexamethasone")
+        doses.loc[doses["drug"] == drug, columns].to_numpy(dtype=float)
+        for drug in ("isatuximab", "dexamethasone")
     )
     pk = trial.patients.iloc[i][[f"pk_{name}" for name in PK_PARAMETERS]].to_numpy(dtype=float)
     return own_exposure(pk, isatuximab, dexamethasone[:, :2], float(trial.last_day[i]))
@@ -197,7 +205,9 @@ def compare(n_patients: int, per_arm: int, n_sets: int, tolerance: float, rtol: 
         i for name in np.unique(arm) for i in rng.permutation(np.flatnonzero(arm == name))[:per_arm].tolist()
     ]
     parts = [compare_patient(data, i, n_sets, rtol, rng) for i in chosen]
-    return Errors(*(np.concatenate(columns) for columns in zip(*(vars(p).values() for p in parts), strict=True)))
+    return Errors(
+        *(np.concatenate(columns) for columns in zip(*(vars(p).values() for p in parts), strict=True))
+    )
 
 
 def judge(errors: Errors, tolerance: float) -> None:
