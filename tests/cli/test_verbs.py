@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from bayes_isa.cli.inputs import finished_draws
 from bayes_isa.inference.storage import FORMAT, load_fit, spec_of, trial_of
 from bayes_isa.kernels.hazard import HAZARDS, LINKS
 from bayes_isa.model.priors import available_priors
@@ -307,3 +308,24 @@ def test_a_closed_pipe_is_no_error(data: Path) -> None:
     command = f"{sys.executable} -m bayes_isa check {data} --json | head -c 1"
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
     assert "Traceback" not in result.stderr
+
+
+# Interrupted --------------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupt_ends_without_a_traceback(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bayes_isa.cli.inputs.read_data", interrupted)
+    result = cli("check", data)
+    assert result.exit_code == 130
+    assert "Interrupted" in result.stderr
+
+
+def test_a_fit_cut_short_counts_as_interrupted(fit_file: Path) -> None:
+    """The sampler returns the draws it has on Ctrl-C."""
+    fit = load_fit(fit_file)
+    assert finished_draws(fit, 50) is fit
+    with pytest.raises(KeyboardInterrupt):
+        finished_draws(fit, 51)
