@@ -35,6 +35,7 @@ _SHORTEST = 1e-6
 # Within 10 s nobody progresses, but at parameters that make the hazard explode at once the search would go on below.
 _SHORTEST_FOR_HAZARD = 1e-4
 _MOST_ROUNDS = 40
+_SCOUTS = 16
 # On the panel that starts at day 0 time is t = end * u^4, u in (0, 1): it turns the hazard's t^(s-1) into a smooth
 # u^(4s-1), where bisection alone would need a dozen panels.
 _GRADING = 4
@@ -82,6 +83,10 @@ class ReferenceParameters:
     te: np.ndarray
     s: np.ndarray
 
+    def first(self, n: int) -> ReferenceParameters:
+        """The first `n` sets."""
+        return ReferenceParameters(self.phi[:n], self.k[:n], self.beta_link[:n], self.te[:n], self.s[:n])
+
 
 @dataclass(frozen=True)
 class Panels:
@@ -124,6 +129,18 @@ class _Cuts:
         return _Cuts(self.patient[chosen], self.start[chosen], self.end[chosen])
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What panels are made for."""
+
+    timeline: Timeline
+    exposure: ExposureAt
+    shape: Shape
+    rule: Rule
+    marker_weight: np.ndarray  # (n_patients,)
+    aim: float  # error allowed in a patient's log-likelihood
+
+
 def build_panels(
     timeline: Timeline,
     exposure: ExposureAt,
@@ -143,31 +160,40 @@ def build_panels(
     usual, aim = (ORDER, tolerance) if tolerance >= _TIGHT else (_TIGHT_ORDER, _TIGHT_SAFETY * tolerance)
     rule = gauss_legendre(usual if order is None else order)
     weight = np.broadcast_to(np.asarray(marker_weight, dtype=float), timeline.event_day.shape)
+    task = _Task(timeline, exposure, shape, rule, weight, aim)
     cuts = _first_cuts(timeline)
-    error = np.zeros(timeline.n_patients)
-    active = np.ones(timeline.n_patients, dtype=bool)
+    # The first few sets find most of the panels at a fraction of the cost of all of them.
+    if reference.k.size > _SCOUTS:
+        cuts, _ = _refined(cuts, task, reference.first(_SCOUTS))
+    cuts, error = _refined(cuts, task, reference)
+    design = _assemble(cuts, timeline, exposure, rule)
+    return Panels(design, rule, cuts.start, cuts.end, error, tolerance)
+
+
+def _refined(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> tuple[_Cuts, np.ndarray]:
+    """Panels bisected until no patient's error exceeds the aim at any set, and the errors (n_patients,)."""
+    n_patients = task.timeline.n_patients
+    error = np.zeros(n_patients)
+    active = np.ones(n_patients, dtype=bool)
     for _ in range(_MOST_ROUNDS):
         working = active[cuts.patient]
-        changes = _panel_changes(cuts.of(working), timeline, exposure, shape, reference, rule, weight)
         patient = cuts.patient[working]
         split = np.zeros(patient.size, dtype=bool)
-        worst = np.zeros(timeline.n_patients)
-        for change in changes:
-            of_patient = np.bincount(patient, weights=change, minlength=timeline.n_patients)
+        worst = np.zeros(n_patients)
+        for change in _panel_changes(cuts.of(working), task, reference):
+            of_patient = np.bincount(patient, weights=change, minlength=n_patients)
             worst = np.maximum(worst, of_patient)
-            split |= _largest(change, patient, 0.5 * aim) & (of_patient > aim)[patient]
+            if np.any(of_patient > task.aim):
+                split |= _largest(change, patient, 0.5 * task.aim) & (of_patient > task.aim)[patient]
         error[active] = worst[active]
         if not split.any():
-            break
+            return cuts, error
         which = np.zeros(cuts.patient.size, dtype=bool)
         which[np.flatnonzero(working)[split]] = True
         _refuse_endless(cuts, which)
         cuts = cuts.bisected(which)
-        active = error > aim
-    else:
-        raise ModelError(f"the quadrature panels did not converge in {_MOST_ROUNDS} rounds of bisection")
-    design = _assemble(cuts, timeline, exposure, rule)
-    return Panels(design, rule, cuts.start, cuts.end, error, tolerance)
+        active = error > task.aim
+    raise ModelError(f"the quadrature panels did not converge in {_MOST_ROUNDS} rounds of bisection")
 
 
 def _largest(change: np.ndarray, patient: np.ndarray, allowed: float) -> np.ndarray:
@@ -268,25 +294,17 @@ def _panels_before(cuts: _Cuts, panel_offset: np.ndarray, patient: np.ndarray, d
     return (found - panel_offset[patient]).astype(np.int64)
 
 
-def _panel_changes(
-    cuts: _Cuts,
-    timeline: Timeline,
-    exposure: ExposureAt,
-    shape: Shape,
-    reference: ReferenceParameters,
-    rule: Rule,
-    marker_weight: np.ndarray,
-) -> np.ndarray:
-    """(n_sets, n_panels): how much bisecting each panel changes its patient's log-likelihood at each parameter set."""
+def _panel_changes(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> np.ndarray:
+    """(n_sets, n_panels): how much bisecting a panel changes its patient's log-likelihood at each parameter set."""
     chosen, renumbered = np.unique(cuts.patient, return_inverse=True)
     local = _Cuts(renumbered, cuts.start, cuts.end)
-    part = _subset(timeline, chosen)
+    part = _subset(task.timeline, chosen)
 
     def exposure_of(patient: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return exposure(chosen[patient], day)
+        return task.exposure(chosen[patient], day)
 
-    coarse = _assemble(local, part, exposure_of, rule)
-    fine = _assemble(local.bisected(np.ones(local.patient.size, dtype=bool)), part, exposure_of, rule)
+    coarse = _assemble(local, part, exposure_of, task.rule)
+    fine = _assemble(local.bisected(np.ones(local.patient.size, dtype=bool)), part, exposure_of, task.rule)
     n_measured = np.diff(part.measurement_offset)
     last_measured = np.maximum.reduceat(
         np.concatenate([part.measurement_day, [0.0]]),
@@ -294,7 +312,7 @@ def _panel_changes(
     )
     last_measured = np.where(n_measured > 0, last_measured, 0.0)
     # An error in J within a panel shifts log M at all later measurements.
-    weight = (marker_weight[chosen] * n_measured)[local.patient] * (
+    weight = (task.marker_weight[chosen] * n_measured)[local.patient] * (
         local.start < last_measured[local.patient]
     )
     long = local.end - local.start > _SHORTEST_FOR_HAZARD
@@ -302,8 +320,8 @@ def _panel_changes(
     changes = np.empty((reference.k.size, local.patient.size))
     for number in range(reference.k.size):
         phi = np.ascontiguousarray(reference.phi[number, chosen])
-        integral, hazard = _ends(coarse, rule, shape, reference, number, phi)
-        fine_integral, fine_hazard = _ends(fine, rule, shape, reference, number, phi)
+        integral, hazard = _ends(coarse, task, reference, number, phi)
+        fine_integral, fine_hazard = _ends(fine, task, reference, number, phi)
         in_j = np.abs(_increments(integral - fine_integral[1::2], first))
         with np.errstate(invalid="ignore"):  # both infinite
             in_h = np.abs(_increments(hazard - fine_hazard[1::2], first))
@@ -313,15 +331,15 @@ def _panel_changes(
 
 
 def _ends(
-    design: Design, rule: Rule, shape: Shape, reference: ReferenceParameters, number: int, phi: np.ndarray
+    design: Design, task: _Task, reference: ReferenceParameters, number: int, phi: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """J and the cumulative hazard at the ends of panels, at one reference set."""
     n_panels = design.panel_offset[-1]
     integral, hazard = np.empty(n_panels), np.empty(n_panels)
     path(
         design,
-        rule,
-        shape,
+        task.rule,
+        task.shape,
         phi,
         reference.k[number],
         np.zeros(phi.shape[0]),
