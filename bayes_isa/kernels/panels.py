@@ -8,7 +8,7 @@ done once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -294,8 +294,8 @@ def _panels_before(cuts: _Cuts, panel_offset: np.ndarray, patient: np.ndarray, d
     return (found - panel_offset[patient]).astype(np.int64)
 
 
-def _panel_changes(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> np.ndarray:
-    """(n_sets, n_panels): how much bisecting a panel changes its patient's log-likelihood at each parameter set."""
+def _panel_changes(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> Iterator[np.ndarray]:
+    """For each parameter set, how much bisecting each panel changes its patient's log-likelihood."""
     chosen, renumbered = np.unique(cuts.patient, return_inverse=True)
     local = _Cuts(renumbered, cuts.start, cuts.end)
     part = _subset(task.timeline, chosen)
@@ -317,7 +317,6 @@ def _panel_changes(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> 
     )
     long = local.end - local.start > _SHORTEST_FOR_HAZARD
     first = coarse.panel_offset[:-1]
-    changes = np.empty((reference.k.size, local.patient.size))
     for number in range(reference.k.size):
         phi = np.ascontiguousarray(reference.phi[number, chosen])
         integral, hazard = _ends(coarse, task, reference, number, phi)
@@ -326,8 +325,7 @@ def _panel_changes(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> 
         with np.errstate(invalid="ignore"):  # both infinite
             in_h = np.abs(_increments(hazard - fine_hazard[1::2], first))
         of_hazard = np.where(long, _of_hazard(in_h, fine_hazard[1::2]), 0.0)
-        changes[number] = weight * np.exp(phi[local.patient, 2]) * in_j + of_hazard
-    return changes
+        yield weight * np.exp(phi[local.patient, 2]) * in_j + of_hazard
 
 
 def _ends(
