@@ -133,7 +133,7 @@ def _scattered_starts(model: pm.Model) -> dict[Any, Any]:
         if value is None or isinstance(value, str):
             continue
         value = np.asarray(value, dtype=float)
-        if type(model.rvs_to_transforms.get(rv)).__name__ == "LogTransform":
+        if type(model.rvs_to_transforms.get(rv)).__name__ in ("LogTransform", "EffectAtReference"):
             starts[rv] = pm.LogNormal.dist(np.log(value), _SCATTER, shape=value.shape)
         elif model.rvs_to_transforms.get(rv) is None:
             starts[rv] = pm.Normal.dist(value, _SCATTER * np.maximum(np.abs(value), 0.5), shape=value.shape)

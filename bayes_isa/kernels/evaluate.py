@@ -117,7 +117,7 @@ def log_m_at_measurements(panels: Panels, curves: Curves, parameters: Parameters
     return log_m0[patient] + kl[patient] * design.measurement_day - kd[patient] * integral
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def measurement_terms(
     log_m: np.ndarray,
     value: np.ndarray,
@@ -149,7 +149,7 @@ def event_times(panels: Panels, curves: Curves, target: np.ndarray) -> np.ndarra
     return day
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _invert(
     design: Design,
     rule: Rule,
@@ -183,7 +183,7 @@ def _invert(
         x[i] = 0.5 * (low + high)
 
 
-@njit
+@njit(error_model="numpy")
 def _legendre_coefficients(rule, values, weights, start, stride, coefficient):
     """Legendre expansion in x of values x dt/dx, from node values and quadrature weights at start + a * stride."""
     order = rule.weight.size
@@ -197,7 +197,7 @@ def _legendre_coefficients(rule, values, weights, start, stride, coefficient):
             previous, current = current, ((2 * n + 1) * x * current - n * previous) / (n + 1)
 
 
-@njit
+@njit(error_model="numpy")
 def _legendre_integral(coefficient, x):
     """Integral of a Legendre expansion from -1 to x: that of P_n is (P_(n+1) - P_(n-1)) / (2n + 1)."""
     total = coefficient[0] * (x + 1.0)

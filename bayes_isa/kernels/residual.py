@@ -15,7 +15,7 @@ _INV_SQRT_2 = math.sqrt(0.5)
 _FAR_TAIL = -14.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def log_ndtr(z: float) -> float:
     """log Phi(z), accurate to 1e-14 relative for every finite z."""
     if z > 0.0:
@@ -32,7 +32,7 @@ def log_ndtr(z: float) -> float:
     return -0.5 * z * z - _LOG_SQRT_2PI - math.log(-z) + math.log(total)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def measurement_term(
     log_m: float, value: float, below: bool, sigma_add: float, sigma_prop: float
 ) -> tuple[float, float, float, float]:

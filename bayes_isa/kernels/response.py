@@ -26,12 +26,13 @@ _LEAST_EFFECT = 1e-3
 
 
 class Window(NamedTuple):
-    """Reference days and mean exposures of each patient, all (n_patients,); `saturation` 1 for Emax, 0 for linear."""
+    """Reference days and mean exposures of each patient; `saturation` 1 for Emax, 0 for linear."""
 
-    ta: np.ndarray
-    tb: np.ndarray
-    effect: np.ndarray  # mean concentration over [0, tb], mg/L
-    dexamethasone: np.ndarray  # mean, umol/L
+    ta: np.ndarray  # (n_patients,), one of the edges
+    tb: np.ndarray  # (n_patients,), the last edge
+    edge: np.ndarray  # (n_patients, n_intervals + 1) days from 0 to tb
+    effect: np.ndarray  # (n_patients, n_intervals) mean concentration, mg/L
+    dexamethasone: np.ndarray  # (n_patients, n_intervals) mean, umol/L
     saturation: float
 
 
@@ -44,28 +45,39 @@ class Whitening(NamedTuple):
     offset: np.ndarray  # c (n_patients, d)
 
 
-@njit(inline="always")
-def _fraction(r, x):
-    """(1 - exp(-R x)) and d log of it / d log R, with its limit at x = 0."""
-    rx = r * x
-    lost = -math.expm1(-rx)
-    slope = rx * math.exp(-rx) / lost if lost > 0.0 else 1.0
-    return lost, slope
+class _Integral(NamedTuple):
+    """Jt at one reference day, and its derivatives by log R, log EC50 and k."""
+
+    value: float
+    by_r: float
+    by_ec50: float
+    by_k: float
 
 
-@njit(inline="always")
-def _mean_effect(window, i, ec50, k):
-    """E(Cbar) + k Cdbar (floored), and its derivatives by log EC50 and k."""
-    effect = window.effect[i] / (ec50 + window.saturation * window.effect[i] + 1e-300)
-    dexamethasone = window.dexamethasone[i]
-    return (
-        effect + k * dexamethasone + _LEAST_EFFECT,
-        -effect * (1.0 - window.saturation * effect),
-        dexamethasone,
-    )
+@njit(inline="always", error_model="numpy")
+def _kill_integrals(window, i, r, ec50, k):
+    """Jt at ta and at tb."""
+    value, by_r, by_ec50, by_k = 0.0, 0.0, 0.0, 0.0
+    at_a = _Integral(0.0, 0.0, 0.0, 0.0)
+    start, left = window.edge[i, 0], 1.0
+    for w in range(window.effect.shape[1]):
+        end = window.edge[i, w + 1]
+        left_end = math.exp(-r * end)
+        # (exp(-R t) - exp(-R t')) / R without cancellation for small R
+        span = -left * math.expm1(-r * (end - start)) / r
+        effect = window.effect[i, w] / (ec50 + window.saturation * window.effect[i, w] + 1e-300)
+        total = effect + k * window.dexamethasone[i, w] + _LEAST_EFFECT
+        value += total * span
+        by_r += total * (end * left_end - start * left - span)
+        by_ec50 -= effect * (1.0 - window.saturation * effect) * span
+        by_k += window.dexamethasone[i, w] * span
+        start, left = end, left_end
+        if end == window.ta[i]:
+            at_a = _Integral(value, by_r, by_ec50, by_k)
+    return at_a, _Integral(value, by_r, by_ec50, by_k)
 
 
-@njit(inline="always")
+@njit(inline="always", error_model="numpy")
 def _split(difference, v):
     """Growth g, kill q > 0 with g - q = difference and g q = e^v, without cancellation; and g + q."""
     product = math.exp(v)
@@ -77,36 +89,32 @@ def _split(difference, v):
     return product / kill, kill, total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def phi_from_psi(window: Window, i: int, psi: np.ndarray, k: float, phi: np.ndarray) -> float:
     """Fill `phi` (d,) of patient i; returns log |d phi / d psi|."""
     growth, kill, total = _split(psi[1], psi[2])
     r = math.exp(psi[3])
     ec50 = math.exp(psi[4]) if psi.size == 5 else 0.0
-    effect, _, _ = _mean_effect(window, i, ec50, k)
-    lost_a, _ = _fraction(r, window.ta[i])
-    lost_b, _ = _fraction(r, window.tb[i])
-    phi[0] = psi[0] - growth * window.ta[i] / window.tb[i] + kill * lost_a / lost_b
+    at_a, at_b = _kill_integrals(window, i, r, ec50, k)
+    phi[0] = psi[0] - growth * window.ta[i] / window.tb[i] + kill * at_a.value / at_b.value
     phi[1] = math.log(growth) - math.log(window.tb[i])
-    phi[2] = math.log(kill) - math.log(effect) - math.log(lost_b) + psi[3]
+    phi[2] = math.log(kill) - math.log(at_b.value)
     phi[3] = psi[3]
     if psi.size == 5:
         phi[4] = psi[4]
     return -math.log(total)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def psi_from_phi(window: Window, i: int, phi: np.ndarray, k: float, psi: np.ndarray) -> None:
     """Inverse of `phi_from_psi`."""
     r = math.exp(phi[3])
     ec50 = math.exp(phi[4]) if phi.size == 5 else 0.0
-    effect, _, _ = _mean_effect(window, i, ec50, k)
-    lost_a, _ = _fraction(r, window.ta[i])
-    lost_b, _ = _fraction(r, window.tb[i])
+    at_a, at_b = _kill_integrals(window, i, r, ec50, k)
     log_growth = phi[1] + math.log(window.tb[i])
-    log_kill = phi[2] + math.log(effect) + math.log(lost_b) - phi[3]
+    log_kill = phi[2] + math.log(at_b.value)
     growth, kill = math.exp(log_growth), math.exp(log_kill)
-    psi[0] = phi[0] + growth * window.ta[i] / window.tb[i] - kill * lost_a / lost_b
+    psi[0] = phi[0] + growth * window.ta[i] / window.tb[i] - kill * at_a.value / at_b.value
     psi[1] = growth - kill
     psi[2] = log_growth + log_kill
     psi[3] = phi[3]
@@ -114,7 +122,7 @@ def psi_from_phi(window: Window, i: int, phi: np.ndarray, k: float, psi: np.ndar
         psi[4] = phi[4]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def phi_by_psi(
     window: Window,
     i: int,
@@ -128,33 +136,33 @@ def phi_by_psi(
     growth, kill, total = _split(psi[1], psi[2])
     r = math.exp(psi[3])
     ec50 = math.exp(psi[4]) if psi.size == 5 else 0.0
-    effect, effect_by_ec50, effect_by_k = _mean_effect(window, i, ec50, k)
-    lost_a, slope_a = _fraction(r, window.ta[i])
-    lost_b, slope_b = _fraction(r, window.tb[i])
+    at_a, at_b = _kill_integrals(window, i, r, ec50, k)
     share = window.ta[i] / window.tb[i]
-    ratio = lost_a / lost_b
+    ratio = at_a.value / at_b.value
     by_psi[:] = 0.0
     by_k[:] = 0.0
     log_jacobian[:] = 0.0
     by_psi[0, 0] = 1.0
     by_psi[0, 1] = -share * growth / total - ratio * kill / total
     by_psi[0, 2] = (ratio - share) * growth * kill / total
-    by_psi[0, 3] = kill * ratio * (slope_a - slope_b)
+    by_psi[0, 3] = kill * (at_a.by_r - ratio * at_b.by_r) / at_b.value
     by_psi[1, 1] = 1.0 / total
     by_psi[1, 2] = kill / total
     by_psi[2, 1] = -1.0 / total
     by_psi[2, 2] = growth / total
-    by_psi[2, 3] = 1.0 - slope_b
+    by_psi[2, 3] = -at_b.by_r / at_b.value
     by_psi[3, 3] = 1.0
     if psi.size == 5:
-        by_psi[2, 4] = -effect_by_ec50 / effect
+        by_psi[0, 4] = kill * (at_a.by_ec50 - ratio * at_b.by_ec50) / at_b.value
+        by_psi[2, 4] = -at_b.by_ec50 / at_b.value
         by_psi[4, 4] = 1.0
-    by_k[2] = -effect_by_k / effect
+    by_k[0] = kill * (at_a.by_k - ratio * at_b.by_k) / at_b.value
+    by_k[2] = -at_b.by_k / at_b.value
     log_jacobian[1] = -psi[1] / (total * total)
     log_jacobian[2] = -2.0 * growth * kill / (total * total)
 
 
-@njit(inline="always")
+@njit(inline="always", error_model="numpy")
 def _cholesky(matrix, lower):
     """Lower Cholesky factor of a small matrix; NaN in it where the matrix is not positive definite."""
     d = matrix.shape[0]
@@ -169,7 +177,7 @@ def _cholesky(matrix, lower):
                 lower[row, column] = value / lower[column, column]
 
 
-@njit(inline="always")
+@njit(inline="always", error_model="numpy")
 def _solve_lower(lower, vector):
     """lower^-1 vector, in place."""
     for row in range(vector.size):
@@ -178,7 +186,7 @@ def _solve_lower(lower, vector):
         vector[row] /= lower[row, row]
 
 
-@njit(inline="always")
+@njit(inline="always", error_model="numpy")
 def _solve_upper(lower, vector):
     """lower'^-1 vector, in place."""
     for row in range(vector.size - 1, -1, -1):
@@ -187,7 +195,7 @@ def _solve_upper(lower, vector):
         vector[row] /= lower[row, row]
 
 
-@njit(inline="always")
+@njit(inline="always", error_model="numpy")
 def _gaussian(whitening, i, mean, weight, lower, matrix, centre):
     """Factor C of the precision and the centre L^-1 b of patient i."""
     d = mean.size
@@ -208,7 +216,7 @@ def _gaussian(whitening, i, mean, weight, lower, matrix, centre):
     _solve_upper(lower, centre)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def unwhiten(
     window: Window,
     whitening: Whitening,
@@ -237,7 +245,7 @@ def unwhiten(
         log_jacobian[i] = total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def whiten(
     window: Window,
     whitening: Whitening,
@@ -262,7 +270,7 @@ def whiten(
             eps[i, x] = value
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each its own loop
     window: Window,
     whitening: Whitening,
@@ -330,7 +338,7 @@ def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each it
     return to_k
 
 
-@njit(inline="always")
+@njit(inline="always", error_model="numpy")
 def _cholesky_adjoint(lower, to_lower, to_matrix, column):
     """Derivative by a symmetric matrix from that by its Cholesky factor (Murray 2016, arXiv:1602.07527, eq. 8)."""
     d = lower.shape[0]

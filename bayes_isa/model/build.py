@@ -14,7 +14,7 @@ import pytensor.tensor as pt
 from bayes_isa.data import Trial
 from bayes_isa.errors import BayesIsaWarning
 from bayes_isa.kernels.trajectory import INDIVIDUAL
-from bayes_isa.model.coordinates import phi_in_response_coordinates
+from bayes_isa.model.coordinates import kd_by_effect, phi_in_response_coordinates
 from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.laplace import Population, WarmStart, warm_start
 from bayes_isa.model.observed import measurement_random, pfs_random
@@ -79,7 +79,7 @@ def build_model(
         )
     with pm.Model(coords=_coords(data)) as model:
         prior = _Priors(prior_set, start.population)
-        means, omegas = _population(data, prior)
+        means, omegas = _population(data, start, prior)
         # Without dexamethasone in the data k acts on nothing, so it is no parameter.
         k = prior.scalar("k") if data.has_dexamethasone else pt.constant(0.0)
         phi = _individuals(data, start, means, omegas, k)
@@ -97,7 +97,7 @@ class _Priors:
 
     def scalar(self, name: str) -> Any:
         """A population parameter by name."""
-        return self.priors.parameters[name].pymc(name, initval=self._initial(name))
+        return self.priors.parameters[name].pymc(name, initval=self.initial(name))
 
     def link(self, link: str) -> Any:
         return self.priors.link(link).pymc("beta_link", initval=self.start.shared["beta_link"])
@@ -113,7 +113,7 @@ class _Priors:
         beta = getattr(pm, dist)(f"beta_{target}", **kwargs, dims=dims, initval=self.start.effects[target])
         return pt.dot(pt.as_tensor_variable(matrix.to_numpy()), beta)
 
-    def _initial(self, name: str) -> float:
+    def initial(self, name: str) -> float:
         if name in self.start.shared:
             return self.start.shared[name]
         kind, _, individual = name.partition("_")
@@ -134,13 +134,21 @@ def _coords(data: JointData) -> dict[str, Any]:
     return coords
 
 
-def _population(data: JointData, prior: _Priors) -> tuple[Any, Any]:
+def _population(data: JointData, start: WarmStart, prior: _Priors) -> tuple[Any, Any]:
     """Means (n_patients, d) and SDs (d,) of the individual log parameters."""
-    means, omegas = [], []
-    for name in data.spec.individual:
-        typical = prior.scalar(f"{name}_pop")
-        omegas.append(prior.scalar(f"omega_{name}"))
-        means.append(pt.log(typical) + prior.effects(data, name))
+    names = data.spec.individual
+    by_effect = data.spec.coordinates == "response" and "EC50" in names
+    typical = {name: prior.scalar(f"{name}_pop") for name in names if not (by_effect and name == "KD")}
+    if by_effect:
+        typical["KD"] = kd_by_effect(
+            prior.priors.parameters["KD_pop"],
+            typical["EC50"],
+            float(np.median(start.window.effect)),
+            data.shape.effect_saturation,
+            float(prior.initial("KD_pop")),
+        )
+    means = [pt.log(typical[name]) + prior.effects(data, name) for name in names]
+    omegas = [prior.scalar(f"omega_{name}") for name in names]
     return pt.stack(means, axis=1), pt.stack(omegas)
 
 

@@ -16,6 +16,7 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 
 from bayes_isa.kernels.response import Whitening, Window, unwhiten, unwhiten_pullback, whiten
 from bayes_isa.model.op import kernel_version
+from bayes_isa.model.prior import Prior
 
 _N_PARAMETERS = 4  # eps, mean, omega, k; the constants follow
 
@@ -48,7 +49,7 @@ class Unwhiten(_CoordinateOp):
     def function(saturation: float) -> Any:
         return _unwhiten_function(saturation)
 
-    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+    def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
         return [input_shapes[0], (input_shapes[0][0],)]
 
     def pullback(
@@ -75,7 +76,7 @@ class UnwhitenPullback(_CoordinateOp):
     def function(saturation: float) -> Any:
         return _pullback_function(saturation)
 
-    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+    def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
         return [input_shapes[0], input_shapes[1], input_shapes[2], ()]
 
 
@@ -88,17 +89,19 @@ class Whiten(_CoordinateOp):
     def function(saturation: float) -> Any:
         return _whiten_function(saturation)
 
-    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+    def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
         return [input_shapes[0]]
 
 
 def _unwhiten_function(saturation: float) -> Any:
     @njit
-    def unwhiten_op(eps, mean, omega, k, ta, tb, effect, dexamethasone, curvature, pull, linear, offset):
+    def unwhiten_op(
+        eps, mean, omega, k, ta, tb, edge, effect, dexamethasone, curvature, pull, linear, offset
+    ):
         phi = np.empty(eps.shape)
         log_jacobian = np.empty(eps.shape[0])
         unwhiten(
-            Window(ta, tb, effect, dexamethasone, saturation),
+            Window(ta, tb, edge, effect, dexamethasone, saturation),
             Whitening(curvature, pull, linear, offset),
             eps,
             mean,
@@ -114,10 +117,10 @@ def _unwhiten_function(saturation: float) -> Any:
 
 def _whiten_function(saturation: float) -> Any:
     @njit
-    def whiten_op(phi, mean, omega, k, ta, tb, effect, dexamethasone, curvature, pull, linear, offset):
+    def whiten_op(phi, mean, omega, k, ta, tb, edge, effect, dexamethasone, curvature, pull, linear, offset):
         eps = np.empty(phi.shape)
         whiten(
-            Window(ta, tb, effect, dexamethasone, saturation),
+            Window(ta, tb, edge, effect, dexamethasone, saturation),
             Whitening(curvature, pull, linear, offset),
             phi,
             mean,
@@ -141,6 +144,7 @@ def _pullback_function(saturation: float) -> Any:
         to_log_jacobian,
         ta,
         tb,
+        edge,
         effect,
         dexamethasone,
         curvature,
@@ -150,7 +154,7 @@ def _pullback_function(saturation: float) -> Any:
     ):
         to_eps, to_mean, to_omega = np.empty(eps.shape), np.empty(eps.shape), np.empty(omega.size)
         to_k = unwhiten_pullback(
-            Window(ta, tb, effect, dexamethasone, saturation),
+            Window(ta, tb, edge, effect, dexamethasone, saturation),
             Whitening(curvature, pull, linear, offset),
             eps,
             mean,
@@ -224,5 +228,54 @@ def phi_in_response_coordinates(
         class_name="Normal",
         dims=("patient", "parameter"),
         default_transform=ResponseCoordinates(window, whitening),
+        initval=initval,
+    )
+
+
+class EffectAtReference(Transform):
+    """KD <-> log of the kill rate KD E(C) at a reference concentration C (mg/L), for a KD whose parameter is EC50.
+
+    Data fix that rate; KD and EC50 alone move along a ridge on which it is constant.
+    """
+
+    name = "effect"
+
+    def __init__(self, reference: float, saturation: float) -> None:
+        self.reference = float(reference)
+        self.saturation = float(saturation)
+
+    def _log_effect(self, inputs: Any) -> Any:
+        return pt.log(self.reference) - pt.log(inputs[-1] + self.saturation * self.reference)
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        return pt.exp(value - self._log_effect(inputs))
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        return pt.log(value) + self._log_effect(inputs)
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        return value - self._log_effect(inputs)
+
+
+def kd_by_effect(prior: Prior, ec50: Any, reference: float, saturation: float, initval: float) -> Any:
+    """The variable `KD_pop` with its own prior, sampled as the kill rate at a reference concentration.
+
+    EC50 is no parameter of that prior: the coordinate needs its live value.
+    """
+
+    def logp(value: Any, ec50: Any) -> Any:
+        return pm.logp(prior.dist_obj(), value)
+
+    def random(ec50: Any, rng: Any = None, size: Any = None) -> np.ndarray:
+        np.asarray(ec50, dtype=float)  # a symbolic EC50, which PyMC tries first, stops here
+        return prior.draw(rng, size)
+
+    return pm.CustomDist(
+        "KD_pop",
+        ec50,
+        logp=logp,
+        random=random,
+        class_name=prior.dist,
+        default_transform=EffectAtReference(reference, saturation),
         initval=initval,
     )

@@ -37,7 +37,8 @@ def log_likelihood(
 def evaluate_log_likelihood(data: JointData, parameters: Mapping[str, Any] | xr.Dataset) -> xr.Dataset:
     """`log_likelihood` on data already prepared: for many parameter sets one after another."""
     sets = _parameter_sets(data, parameters)
-    stacked = sets.stack(_set=[d for d in _SAMPLE_DIMS if d in sets.dims], create_index=False)
+    dims = [d for d in _SAMPLE_DIMS if d in sets.dims]
+    stacked = sets.stack(_set=dims, create_index=False) if dims else sets.expand_dims("_set")
     n_sets = stacked.sizes["_set"]
     marker = np.empty((n_sets, data.value.size))
     event = np.empty((n_sets, data.event.size))

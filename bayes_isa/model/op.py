@@ -63,7 +63,7 @@ class JointTrajectory(Op):
         outputs = [pt.dvector(), pt.dvector(), pt.dvector(), pt.dmatrix(), pt.dmatrix(), pt.dmatrix()]
         return Apply(self, inputs, outputs)
 
-    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+    def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
         patients = input_shapes[0][0]
         measurements = input_shapes[_N_PARAMETERS + Design._fields.index("measurement_day")][0]
         return [(measurements,), (patients,), (patients,), (measurements, 6), (patients, 10), (patients, 10)]
@@ -98,7 +98,7 @@ class TrajectoryPullback(Op):
     def make_node(self, *inputs: Any) -> Apply:
         return Apply(self, [pt.as_tensor_variable(x) for x in inputs], [pt.dmatrix(), pt.dvector()])
 
-    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+    def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
         return [(input_shapes[1][0], 6), (4,)]
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
@@ -125,7 +125,7 @@ class MeasurementTerm(Op):
             raise TypeError("expected log_m, value and below as vectors, sigma_add and sigma_prop as scalars")
         return Apply(self, inputs, [pt.dvector(), pt.dmatrix()])
 
-    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
+    def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
         return [(input_shapes[0][0],), (input_shapes[0][0], 3)]
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:

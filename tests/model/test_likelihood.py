@@ -126,7 +126,6 @@ def test_misshapen_parameters_are_refused(trial, data):
 
 
 # `evaluate_log_likelihood` stacks an empty list of sample dims, which gives no dim in current xarray (KeyError "_set").
-@pytest.mark.xfail(raises=KeyError, strict=False, reason="plain mappings of one set are not accepted yet")
 def test_one_set_as_a_mapping(trial):
     parameters = one_set(trial)
     terms = log_likelihood(trial, parameters, SPEC)
