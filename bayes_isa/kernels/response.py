@@ -21,6 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from bayes_isa.kernels.elementary import FASTMATH
+
 # Keeps the mean effect positive for a patient without any drug in the window; the map stays one-to-one.
 _LEAST_EFFECT = 1e-3
 
@@ -31,7 +33,7 @@ class Window(NamedTuple):
     ta: np.ndarray  # (n_patients,), one of the edges
     tb: np.ndarray  # (n_patients,), the last edge
     edge: np.ndarray  # (n_patients, n_intervals + 1) days from 0 to tb
-    effect: np.ndarray  # (n_patients, n_intervals) mean concentration, mg/L
+    effect: np.ndarray  # (n_patients, n_intervals, n_samples) concentrations spread over each interval, mg/L
     dexamethasone: np.ndarray  # (n_patients, n_intervals) mean, umol/L
     saturation: float
 
@@ -54,6 +56,18 @@ class _Integral(NamedTuple):
     by_k: float
 
 
+@njit(inline="always", error_model="numpy", fastmath=FASTMATH)
+def _mean_effect(concentration, ec50, saturation):
+    """Mean of E over concentrations, and its derivative by log EC50."""
+    total = 0.0
+    square = 0.0
+    for x in range(concentration.size):
+        effect = concentration[x] / (ec50 + saturation * concentration[x] + 1e-300)
+        total += effect
+        square += effect * effect
+    return total / concentration.size, (saturation * square - total) / concentration.size
+
+
 @njit(inline="always", error_model="numpy")
 def _kill_integrals(window, i, r, ec50, k):
     """Jt at ta and at tb."""
@@ -65,11 +79,11 @@ def _kill_integrals(window, i, r, ec50, k):
         left_end = math.exp(-r * end)
         # (exp(-R t) - exp(-R t')) / R without cancellation for small R
         span = -left * math.expm1(-r * (end - start)) / r
-        effect = window.effect[i, w] / (ec50 + window.saturation * window.effect[i, w] + 1e-300)
+        effect, effect_by_ec50 = _mean_effect(window.effect[i, w], ec50, window.saturation)
         total = effect + k * window.dexamethasone[i, w] + _LEAST_EFFECT
         value += total * span
         by_r += total * (end * left_end - start * left - span)
-        by_ec50 -= effect * (1.0 - window.saturation * effect) * span
+        by_ec50 += effect_by_ec50 * span
         by_k += window.dexamethasone[i, w] * span
         start, left = end, left_end
         if end == window.ta[i]:
