@@ -27,6 +27,9 @@ _ROUNDS = (
 )
 # Two steps of at most one SD: enough to leave the mode of a skewed posterior, too few to wander off in a flat one.
 _GAUSSIAN_STEPS = 2
+_WORST_CONDITION = (
+    1e-13  # smallest over largest eigenvalue of a precision that double arithmetic still factorises
+)
 _SHARED_STEPS = 20  # of L-BFGS a round: the next round continues
 _NEWTON_STEPS = 40
 _CONVERGED = 1e-3  # expected gain in a patient's log-density from one more Newton step
@@ -472,20 +475,26 @@ def _scored(data: JointData, window: Window, population: Population, whitening: 
     right = whitening.pull + np.einsum(
         "nji,j,nj->ni", whitening.linear, weight, population.mean - whitening.offset
     )
+    # A sampler must be able to factorise the precision, also somewhat away from this population.
+    eigenvalue = np.linalg.eigvalsh(np.where(np.isfinite(precision), precision, 0.0))
+    usable = eigenvalue[:, 0] > _WORST_CONDITION * eigenvalue[:, -1]
+    precision = np.where(usable[:, None, None], precision, np.eye(precision.shape[1]))
     lower = np.linalg.cholesky(precision)
     centre = np.linalg.solve(precision, right[:, :, None])[:, :, 0]
     steps = 2.0 * np.moveaxis(np.linalg.inv(lower), 1, 0)  # row j of C^-1 is column j of C^-T
     density = _log_density(data, window, population, with_prior=True)
     base = density(centre)[0]
-    up = np.stack([density(centre + step)[0] - base for step in steps])
-    down = np.stack([density(centre - step)[0] - base for step in steps])
-    bend = np.maximum(-0.25 * (up + down), 1e-6)
-    score = np.sum(np.log(bend) ** 2 + (0.25 * (up - down)) ** 2, axis=0)
-    return _Scored(whitening, centre, np.where(np.isfinite(score), score, np.inf))
+    # Where a step leads to a curve that explodes, the score is not finite: the worst there is, and no error.
+    with np.errstate(over="ignore", invalid="ignore"):
+        up = np.stack([density(centre + step)[0] - base for step in steps])
+        down = np.stack([density(centre - step)[0] - base for step in steps])
+        bend = np.maximum(-0.25 * (up + down), 1e-6)
+        score = np.sum(np.log(bend) ** 2 + (0.25 * (up - down)) ** 2, axis=0)
+    return _Scored(whitening, centre, np.where(usable & np.isfinite(score), score, np.inf))
 
 
 def _best_whitening(data: JointData, window: Window, population: Population, laplace: _Gaussian) -> _Scored:
-    """For each patient the best of: averaged curvature, curvature at the mode, information of the measurements."""
+    """For each patient the best of: averaged curvature, curvature at the mode, information of the measurements, none."""
     # A root a thousand times smaller turns cubature into finite differences at the mode.
     at_mode = replace(laplace, root=1e-3 * laplace.root)
     best: _Scored | None = None
@@ -493,7 +502,8 @@ def _best_whitening(data: JointData, window: Window, population: Population, lap
     for whitening in (
         _whitening(data, window, population, averaged),
         _whitening(data, window, population, at_mode),
-        _from_measurements(data, window, population, laplace.centre),
+        measured := _from_measurements(data, window, population, laplace.centre),
+        measured._replace(curvature=0.0 * measured.curvature, pull=0.0 * measured.pull),
     ):
         candidate = _scored(data, window, population, whitening)
         best = candidate if best is None else _better(best, candidate)
