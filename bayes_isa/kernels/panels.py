@@ -34,6 +34,8 @@ _SAME_TIME = 1e-6
 _SHORTEST = 1e-6
 # Within 10 s nobody progresses, but at parameters that make the hazard explode at once the search would go on below.
 _SHORTEST_FOR_HAZARD = 1e-4
+# Rounds without a fall by a third before that happens: fewer and healthy patients are refined for nothing.
+_PATIENCE = 3
 _MOST_ROUNDS = 40
 _SCOUTS = 16
 # On the panel that starts at day 0 time is t = end * u^4, u in (0, 1): it turns the hazard's t^(s-1) into a smooth
@@ -175,6 +177,8 @@ def _refined(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> tuple[
     n_patients = task.timeline.n_patients
     error = np.zeros(n_patients)
     active = np.ones(n_patients, dtype=bool)
+    before = np.full(n_patients, np.inf)
+    stuck = np.zeros(n_patients, dtype=np.int64)
     for _ in range(_MOST_ROUNDS):
         working = active[cuts.patient]
         patient = cuts.patient[working]
@@ -186,6 +190,13 @@ def _refined(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> tuple[
             if np.any(of_patient > task.aim):
                 split |= _largest(change, patient, 0.5 * task.aim) & (of_patient > task.aim)[patient]
         error[active] = worst[active]
+        # An error in J on an early panel shows in the hazard of all later ones, where bisection cannot mend it: a
+        # patient whose error has not fallen for a few rounds has every panel bisected.
+        stuck = np.where(worst > 0.7 * before, stuck + 1, 0)
+        hopeless = active & (worst > task.aim) & (stuck >= _PATIENCE)
+        split |= hopeless[patient]
+        stuck[hopeless] = 0
+        before = worst
         if not split.any():
             return cuts, error
         which = np.zeros(cuts.patient.size, dtype=bool)

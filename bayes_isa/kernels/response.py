@@ -7,10 +7,14 @@ days and
     Jt(x) = [E(Cbar) + k Cdbar] (1 - exp(-R x)) / R,   g = KL tb,   q = KD Jt(tb),
 
 D = g - q is the net log change up to tb, v = log g + log q what the data hardly fix, a = log M0 + KL ta - KD Jt(ta) the
-log level at ta. Then psi = L^-1 b + C^-T eps with C C' = L = H + A' W A and b = h + A' W (mean - c),
-W = diag(1 / omega^2): the Gaussian that the patient's data (H, h: Laplace approximation of the log-likelihood in psi)
-and the population (phi ~ c + A psi, linearised) together suggest. eps is what a sampler sees. The map need not match
-the data to be right: it is a smooth bijection with known Jacobian at any parameters; quality decides the speed alone.
+log level at ta. Growth far above what the event time allows meets a wall: the hazard is exponential in a curve that grows
+exponentially. Where a patient has one, the third coordinate x stands for v = knee + asinh(bend (x - knee)) / bend above
+the knee (v = x below), which spreads the wall out; bend = 0 leaves v = x.
+
+Then psi = L^-1 b + C^-T eps with C C' = L = H + A' W A and b = h + A' W (mean - c), W = diag(1 / omega^2): the Gaussian
+that the patient's data (H, h: approximation of the log-likelihood in psi) and the population (phi ~ c + A psi,
+linearised) together suggest. eps is what a sampler sees. The map need not match the data to be right: it is a smooth
+bijection with known Jacobian at any parameters, and quality decides the speed alone.
 """
 
 from __future__ import annotations
@@ -35,6 +39,8 @@ class Window(NamedTuple):
     edge: np.ndarray  # (n_patients, n_intervals + 1) days from 0 to tb
     effect: np.ndarray  # (n_patients, n_intervals, n_samples) concentrations spread over each interval, mg/L
     dexamethasone: np.ndarray  # (n_patients, n_intervals) mean, umol/L
+    knee: np.ndarray  # (n_patients,) v from which the third coordinate is stretched
+    bend: np.ndarray  # (n_patients,) how strongly; 0 for not at all
     saturation: float
 
 
@@ -103,10 +109,36 @@ def _split(difference, v):
     return product / kill, kill, total
 
 
+class _Stretched(NamedTuple):
+    """v at a coordinate x, its derivative, and the log of that with its own derivative."""
+
+    v: float
+    slope: float
+    log_slope: float
+    log_slope_slope: float
+
+
+@njit(inline="always", error_model="numpy")
+def _stretched(window, i, x):
+    above = window.bend[i] * (x - window.knee[i])
+    if above <= 0.0:
+        return _Stretched(x, 1.0, 0.0, 0.0)
+    square = 1.0 + above * above
+    v = window.knee[i] + math.asinh(above) / window.bend[i]
+    return _Stretched(v, 1.0 / math.sqrt(square), -0.5 * math.log(square), -window.bend[i] * above / square)
+
+
+@njit(inline="always", error_model="numpy")
+def _unstretched(window, i, v):
+    above = window.bend[i] * (v - window.knee[i])
+    return v if above <= 0.0 else window.knee[i] + math.sinh(above) / window.bend[i]
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def phi_from_psi(window: Window, i: int, psi: np.ndarray, k: float, phi: np.ndarray) -> float:
     """Fill `phi` (d,) of patient i; returns log |d phi / d psi|."""
-    growth, kill, total = _split(psi[1], psi[2])
+    stretched = _stretched(window, i, psi[2])
+    growth, kill, total = _split(psi[1], stretched.v)
     r = math.exp(psi[3])
     ec50 = math.exp(psi[4]) if psi.size == 5 else 0.0
     at_a, at_b = _kill_integrals(window, i, r, ec50, k)
@@ -116,7 +148,7 @@ def phi_from_psi(window: Window, i: int, psi: np.ndarray, k: float, phi: np.ndar
     phi[3] = psi[3]
     if psi.size == 5:
         phi[4] = psi[4]
-    return -math.log(total)
+    return stretched.log_slope - math.log(total)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -130,7 +162,7 @@ def psi_from_phi(window: Window, i: int, phi: np.ndarray, k: float, psi: np.ndar
     growth, kill = math.exp(log_growth), math.exp(log_kill)
     psi[0] = phi[0] + growth * window.ta[i] / window.tb[i] - kill * at_a.value / at_b.value
     psi[1] = growth - kill
-    psi[2] = log_growth + log_kill
+    psi[2] = _unstretched(window, i, log_growth + log_kill)
     psi[3] = phi[3]
     if phi.size == 5:
         psi[4] = phi[4]
@@ -147,7 +179,8 @@ def phi_by_psi(
     log_jacobian: np.ndarray,
 ) -> None:
     """Fill d phi / d psi (d, d), d phi / d k (d,) and d log|d phi / d psi| / d psi (d,)."""
-    growth, kill, total = _split(psi[1], psi[2])
+    stretched = _stretched(window, i, psi[2])
+    growth, kill, total = _split(psi[1], stretched.v)
     r = math.exp(psi[3])
     ec50 = math.exp(psi[4]) if psi.size == 5 else 0.0
     at_a, at_b = _kill_integrals(window, i, r, ec50, k)
@@ -158,12 +191,12 @@ def phi_by_psi(
     log_jacobian[:] = 0.0
     by_psi[0, 0] = 1.0
     by_psi[0, 1] = -share * growth / total - ratio * kill / total
-    by_psi[0, 2] = (ratio - share) * growth * kill / total
+    by_psi[0, 2] = (ratio - share) * growth * kill / total * stretched.slope
     by_psi[0, 3] = kill * (at_a.by_r - ratio * at_b.by_r) / at_b.value
     by_psi[1, 1] = 1.0 / total
-    by_psi[1, 2] = kill / total
+    by_psi[1, 2] = kill / total * stretched.slope
     by_psi[2, 1] = -1.0 / total
-    by_psi[2, 2] = growth / total
+    by_psi[2, 2] = growth / total * stretched.slope
     by_psi[2, 3] = -at_b.by_r / at_b.value
     by_psi[3, 3] = 1.0
     if psi.size == 5:
@@ -173,7 +206,7 @@ def phi_by_psi(
     by_k[0] = kill * (at_a.by_k - ratio * at_b.by_k) / at_b.value
     by_k[2] = -at_b.by_k / at_b.value
     log_jacobian[1] = -psi[1] / (total * total)
-    log_jacobian[2] = -2.0 * growth * kill / (total * total)
+    log_jacobian[2] = -2.0 * growth * kill / (total * total) * stretched.slope + stretched.log_slope_slope
 
 
 @njit(inline="always", error_model="numpy")

@@ -96,12 +96,12 @@ class Whiten(_CoordinateOp):
 def _unwhiten_function(saturation: float) -> Any:
     @njit
     def unwhiten_op(
-        eps, mean, omega, k, ta, tb, edge, effect, dexamethasone, curvature, pull, linear, offset
+        eps, mean, omega, k, ta, tb, edge, effect, dexamethasone, knee, bend, curvature, pull, linear, offset
     ):
         phi = np.empty(eps.shape)
         log_jacobian = np.empty(eps.shape[0])
         unwhiten(
-            Window(ta, tb, edge, effect, dexamethasone, saturation),
+            Window(ta, tb, edge, effect, dexamethasone, knee, bend, saturation),
             Whitening(curvature, pull, linear, offset),
             eps,
             mean,
@@ -117,10 +117,12 @@ def _unwhiten_function(saturation: float) -> Any:
 
 def _whiten_function(saturation: float) -> Any:
     @njit
-    def whiten_op(phi, mean, omega, k, ta, tb, edge, effect, dexamethasone, curvature, pull, linear, offset):
+    def whiten_op(
+        phi, mean, omega, k, ta, tb, edge, effect, dexamethasone, knee, bend, curvature, pull, linear, offset
+    ):
         eps = np.empty(phi.shape)
         whiten(
-            Window(ta, tb, edge, effect, dexamethasone, saturation),
+            Window(ta, tb, edge, effect, dexamethasone, knee, bend, saturation),
             Whitening(curvature, pull, linear, offset),
             phi,
             mean,
@@ -147,6 +149,8 @@ def _pullback_function(saturation: float) -> Any:
         edge,
         effect,
         dexamethasone,
+        knee,
+        bend,
         curvature,
         pull,
         linear,
@@ -154,7 +158,7 @@ def _pullback_function(saturation: float) -> Any:
     ):
         to_eps, to_mean, to_omega = np.empty(eps.shape), np.empty(eps.shape), np.empty(omega.size)
         to_k = unwhiten_pullback(
-            Window(ta, tb, edge, effect, dexamethasone, saturation),
+            Window(ta, tb, edge, effect, dexamethasone, knee, bend, saturation),
             Whitening(curvature, pull, linear, offset),
             eps,
             mean,

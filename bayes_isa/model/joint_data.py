@@ -63,7 +63,9 @@ def prepare(trial: Trial, spec: ModelSpec) -> JointData:
         timeline,
         exposure.evaluate,
         shape,
-        reference_parameters(baseline, spec.link, constant=spec.exposure == "constant"),
+        reference_parameters(
+            baseline, spec.link, constant=spec.exposure == "constant", last_day=trial.last_day
+        ),
         tolerance=spec.tolerance,
     )
     covariates, left_out = _covariates(trial, spec)

@@ -30,6 +30,8 @@ _GAUSSIAN_STEPS = 2
 _WORST_CONDITION = (
     1e-13  # smallest over largest eigenvalue of a precision that double arithmetic still factorises
 )
+_WALL_AT = 3.0  # SDs from the centre at which a wall is looked for,
+_WALL = 3.0  # and how many times steeper than a normal's fall it must be
 _SHARED_STEPS = 20  # of L-BFGS a round: the next round continues
 _NEWTON_STEPS = 40
 _CONVERGED = 1e-3  # expected gain in a patient's log-density from one more Newton step
@@ -75,9 +77,24 @@ def warm_start(data: JointData, priors: PriorSet, *, rounds: int = _ROUNDS) -> W
         population = _update_individual(data, priors, population, points)
         gaussian = _modes(data, window, population, points[0])
     chosen = _best_whitening(data, window, population, gaussian)
+    window = _stretched_window(data, window, population, chosen)
+    phi = map_all(window._replace(bend=0.0 * window.bend), chosen.centre, population.shared.get("k", 0.0)).phi
+    chosen = _best_whitening(data, window, population, _modes(data, window, population, phi))
     failed = np.flatnonzero(~(gaussian.sound & np.isfinite(chosen.score)))
     phi = map_all(window, chosen.centre, population.shared.get("k", 0.0)).phi
     return WarmStart(population, phi, window, chosen.whitening, tuple(data.patient_ids[i] for i in failed))
+
+
+def _stretched_window(data: JointData, window: Window, population: Population, chosen: _Scored) -> Window:
+    """Bend the third coordinate of patients whose density falls off a wall above the centre: see `kernels.response`."""
+    density = _log_density(data, window, population, with_prior=True)
+    base = density(chosen.centre)[0]
+    with np.errstate(invalid="ignore", over="ignore"):
+        fall = np.array([base - density(chosen.centre + _WALL_AT * step)[0] for step in chosen.steps])
+    # A standard normal would have fallen by half the square.
+    wall = np.where(np.isfinite(fall), fall, np.inf).max(axis=0) > _WALL * 0.5 * _WALL_AT**2
+    sd = np.sqrt(np.sum(chosen.steps[:, :, 2] ** 2, axis=0))
+    return window._replace(knee=chosen.centre[:, 2].copy(), bend=np.where(wall, 1.0 / sd, 0.0))
 
 
 def _initial_population(data: JointData, priors: PriorSet) -> Population:
@@ -272,7 +289,7 @@ def _root(precision: np.ndarray) -> np.ndarray:
 def _expectations(density: _Density, gaussian: _Gaussian) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean gradient (n, d) and mean Hessian (n, d, d) of a log-density over a Gaussian, by cubature; and where finite.
 
-    The mean Hessian follows from gradients alone (Stein's identity): E[Hessian] = E[gradient (x - centre)'] covariance^-1.
+    The mean Hessian follows from gradients alone: E[gradient (x - centre)'] covariance^-1 (Stein's identity).
     """
     d = gaussian.centre.shape[1]
     evaluated = [density(point) for point in gaussian.points()]
@@ -465,6 +482,7 @@ class _Scored:
 
     whitening: Whitening
     centre: np.ndarray
+    steps: np.ndarray  # (d, n_patients, d) in psi, one for each direction of eps
     score: np.ndarray
 
 
@@ -481,20 +499,20 @@ def _scored(data: JointData, window: Window, population: Population, whitening: 
     precision = np.where(usable[:, None, None], precision, np.eye(precision.shape[1]))
     lower = np.linalg.cholesky(precision)
     centre = np.linalg.solve(precision, right[:, :, None])[:, :, 0]
-    steps = 2.0 * np.moveaxis(np.linalg.inv(lower), 1, 0)  # row j of C^-1 is column j of C^-T
+    steps = np.moveaxis(np.linalg.inv(lower), 1, 0)  # row j of C^-1 is column j of C^-T
     density = _log_density(data, window, population, with_prior=True)
     base = density(centre)[0]
     # Where a step leads to a curve that explodes, the score is not finite: the worst there is, and no error.
     with np.errstate(over="ignore", invalid="ignore"):
-        up = np.stack([density(centre + step)[0] - base for step in steps])
-        down = np.stack([density(centre - step)[0] - base for step in steps])
+        up = np.stack([density(centre + 2.0 * step)[0] - base for step in steps])
+        down = np.stack([density(centre - 2.0 * step)[0] - base for step in steps])
         bend = np.maximum(-0.25 * (up + down), 1e-6)
         score = np.sum(np.log(bend) ** 2 + (0.25 * (up - down)) ** 2, axis=0)
-    return _Scored(whitening, centre, np.where(usable & np.isfinite(score), score, np.inf))
+    return _Scored(whitening, centre, steps, np.where(usable & np.isfinite(score), score, np.inf))
 
 
 def _best_whitening(data: JointData, window: Window, population: Population, laplace: _Gaussian) -> _Scored:
-    """For each patient the best of: averaged curvature, curvature at the mode, information of the measurements, none."""
+    """For each patient the best of: averaged curvature, curvature at the mode, that of the measurements, none."""
     # A root a thousand times smaller turns cubature into finite differences at the mode.
     at_mode = replace(laplace, root=1e-3 * laplace.root)
     best: _Scored | None = None
@@ -520,4 +538,5 @@ def _better(first: _Scored, second: _Scored) -> _Scored:
     whitening = Whitening(
         *(np.ascontiguousarray(pick(a, b)) for a, b in zip(first.whitening, second.whitening, strict=True))
     )
-    return _Scored(whitening, pick(first.centre, second.centre), np.minimum(first.score, second.score))
+    steps = np.moveaxis(pick(np.moveaxis(first.steps, 1, 0), np.moveaxis(second.steps, 1, 0)), 1, 0)
+    return _Scored(whitening, pick(first.centre, second.centre), steps, np.minimum(first.score, second.score))

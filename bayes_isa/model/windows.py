@@ -41,7 +41,8 @@ def response_window(data: JointData) -> Window:
             tb[i] = after[0] if after.size else data.panels.design.event_day[i]
     edge = _edges(ta, tb)
     concentration, dexamethasone = _concentrations(data, edge), _mean_dexamethasone(data, edge)
-    return Window(ta, tb, edge, concentration, dexamethasone, data.shape.effect_saturation)
+    nothing = np.zeros(n_patients)
+    return Window(ta, tb, edge, concentration, dexamethasone, nothing, nothing, data.shape.effect_saturation)
 
 
 def _edges(ta: np.ndarray, tb: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ STEP = 1e-6
 
 
 class Case:
-    """Random patients and constants; patient 0 has ta = 0, half of them dexamethasone."""
+    """Random patients and constants; patient 0 has ta = 0; half of them dexamethasone, half a bend."""
 
     def __init__(self, d: int, saturation: float = 1.0, n: int = 12) -> None:
         rng = np.random.default_rng(7)
@@ -29,7 +29,9 @@ class Case:
         cuts = [np.zeros(n), 0.4 * ta, ta, ta + 0.5 * (tb - ta), tb]
         dexamethasone = rng.uniform(0, 0.1, (n, 4)) * (rng.random((n, 1)) < 0.5)
         edge = np.stack(cuts, axis=1)
-        self.window = Window(ta, tb, edge, rng.uniform(0.1, 300, (n, 4, 3)), dexamethasone, saturation)
+        concentration = rng.uniform(0.1, 300, (n, 4, 3))
+        knee, bend = rng.normal(-1.0, 1.0, n), rng.uniform(0.2, 2.0, n) * (rng.random(n) < 0.5)
+        self.window = Window(ta, tb, edge, concentration, dexamethasone, knee, bend, saturation)
         self.n, self.d, self.rng = n, d, rng
         base = np.log([27.0, 0.0053, 0.0396, 0.0192, 170.0])[:d]
         self.phi = base + 0.5 * rng.normal(size=(n, d))

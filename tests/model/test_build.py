@@ -86,7 +86,7 @@ def _constant(variable: object, natural: dict[str, np.ndarray]) -> object:
 
 
 def test_all_coordinates_have_the_same_posterior(trial: Trial) -> None:
-    """Exact, point by point: the density on the natural scale is that of the centred model (up to the volume of eta)."""
+    """Exact, point by point: the density on the natural scale is that of the centred model (but for eta's volume)."""
     models = {
         c: build_model(trial, "weakly_informative", spec_with(coordinates=c))
         for c in ("centered", "response")
