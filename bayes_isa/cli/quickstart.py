@@ -20,7 +20,7 @@ def run_quickstart(
 ) -> None:
     """Fit, diagnose, compare; fit.nc, table.csv, pfs.png and mprotein.png go to `out`.
 
-    Raises ConvergenceError, with fit.nc and mprotein.png written, when the fit fails its diagnostics.
+    Raises ConvergenceError, with all of them written, when the fit fails its diagnostics.
     """
     from bayes_isa.plots.plot_mprotein import plot_mprotein
 
@@ -31,7 +31,6 @@ def run_quickstart(
     fitted, diagnosis = fit_and_save(
         trial, load_priors("weakly_informative"), ModelSpec(), out / "fit.nc", settings
     )
-    diagnosis.raise_if_failed()
     say(verdict(diagnosis))
     regimens, reference = parse_regimens(REGIMENS, None)
     table = compare_and_write(
@@ -50,3 +49,4 @@ def run_quickstart(
     else:
         print(f"Written to {out}: fit.nc, table.csv, pfs.png, mprotein.png")
         print("\n".join(conclusions(table)))
+    diagnosis.raise_if_failed()

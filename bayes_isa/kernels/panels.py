@@ -35,7 +35,7 @@ _SHORTEST = 1e-6
 # Within 10 s nobody progresses, but at parameters that make the hazard explode at once the search would go on below.
 _SHORTEST_FOR_HAZARD = 1e-4
 # Rounds without a fall by a third before that happens: fewer and healthy patients are refined for nothing.
-_PATIENCE = 3
+_PATIENCE = 2
 _MOST_ROUNDS = 40
 _SCOUTS = 16
 # On the panel that starts at day 0 time is t = end * u^4, u in (0, 1): it turns the hazard's t^(s-1) into a smooth
