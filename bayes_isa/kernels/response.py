@@ -9,7 +9,7 @@ days and
 D = g - q is the net log change up to tb, v = log g + log q what the data hardly fix, a = log M0 + KL ta - KD Jt(ta) the
 log level at ta. Growth far above what the event time allows meets a wall: the hazard is exponential in a curve that
 grows exponentially. Where a patient has one, the third coordinate x stands for
-v = knee + asinh(bend (x - knee)) / bend above the knee (v = x below), which spreads the wall out; bend = 0 leaves v = x.
+v = knee + asinh(bend (x - knee)) / bend above the knee (v = x below), which spreads the wall out; bend = 0 leaves it.
 
 Then psi = L^-1 b + C^-T eps with C C' = L = H + A' W A and b = h + A' W (mean - c), W = diag(1 / omega^2): the Gaussian
 that the patient's data (H, h: approximation of the log-likelihood in psi) and the population (phi ~ c + A psi,
