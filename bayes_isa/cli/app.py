@@ -180,7 +180,7 @@ def fit(
     tune: Annotated[int, typer.Option(min=1, help="Warm-up draws per chain, thrown away.")] = 500,
     target_accept: Annotated[
         float, typer.Option(min=0.1, max=0.999, help="Higher: smaller steps, fewer divergences, slower.")
-    ] = 0.8,
+    ] = 0.9,
     seed: Seed = 1,
     time_unit: Unit = TimeUnit.day,
     column: Columns = None,

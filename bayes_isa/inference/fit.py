@@ -17,8 +17,9 @@ from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.inference.storage import FORMAT, trial_dataset
 from bayes_isa.model.build import UNITS, ModelRecord, record_of
 
-# Textbook default of NUTS implementations; higher only where diagnostics ask for it.
-_TARGET_ACCEPT = 0.8
+# Above the usual 0.8: at 0.8 a few percent of the draws diverge where growth meets the hazard's wall; the fits reported
+# with this package were made at 0.9.
+_TARGET_ACCEPT = 0.9
 _SCATTER = 0.2
 _VERSIONED = ("bayes-isa", "pymc", "pytensor", "nutpie", "numba", "numpy", "xarray", "arviz")
 
