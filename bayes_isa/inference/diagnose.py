@@ -104,7 +104,7 @@ def _population_table(population: xr.Dataset) -> pd.DataFrame:
     """One row per scalar: mean, sd, 90 % interval, R-hat, ESS."""
     table = az.summary(population, ci_prob=0.9, ci_kind="eti", round_to="none")
     table.index.name = "parameter"
-    return table.rename(columns={"r_hat": "r_hat"}).astype(float)
+    return table.astype(float)
 
 
 def _sampler_numbers(fit: xr.DataTree, individual: xr.Dataset) -> dict[str, float]:

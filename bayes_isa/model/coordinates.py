@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,7 @@ class Whiten(_CoordinateOp):
         return [input_shapes[0]]
 
 
+@cache
 def _unwhiten_function(saturation: float) -> Any:
     @njit
     def unwhiten_op(
@@ -115,6 +117,7 @@ def _unwhiten_function(saturation: float) -> Any:
     return unwhiten_op
 
 
+@cache
 def _whiten_function(saturation: float) -> Any:
     @njit
     def whiten_op(
@@ -135,6 +138,7 @@ def _whiten_function(saturation: float) -> Any:
     return whiten_op
 
 
+@cache
 def _pullback_function(saturation: float) -> Any:
     @njit
     def pullback_op(

@@ -50,6 +50,11 @@ class Population:
     shared: Mapping[str, float]  # k, Te, s, beta_link, sigma_add, sigma_prop
     mean: np.ndarray
 
+    @property
+    def k(self) -> float:
+        """k in L/umol; 0 without dexamethasone, where it is no parameter."""
+        return self.shared.get("k", 0.0)
+
 
 @dataclass(frozen=True)
 class WarmStart:
@@ -77,11 +82,11 @@ def warm_start(data: JointData, priors: PriorSet, *, rounds: int = _ROUNDS) -> W
         population = _update_individual(data, priors, population, points)
         gaussian = _modes(data, window, population, points[0])
     chosen = _best_whitening(data, window, population, gaussian)
+    phi = map_all(window, chosen.centre, population.k).phi
     window = _stretched_window(data, window, population, chosen)
-    phi = map_all(window._replace(bend=0.0 * window.bend), chosen.centre, population.shared.get("k", 0.0)).phi
     chosen = _best_whitening(data, window, population, _modes(data, window, population, phi))
     failed = np.flatnonzero(~(gaussian.sound & np.isfinite(chosen.score)))
-    phi = map_all(window, chosen.centre, population.shared.get("k", 0.0)).phi
+    phi = map_all(window, chosen.centre, population.k).phi
     return WarmStart(population, phi, window, chosen.whitening, tuple(data.patient_ids[i] for i in failed))
 
 
@@ -135,7 +140,7 @@ def _kernel_parameters(data: JointData, population: Population, phi: np.ndarray)
     complete[:, : phi.shape[1]] = phi
     return Parameters(
         phi=complete,
-        k=population.shared.get("k", 0.0),
+        k=population.k,
         hazard_lp=data.covariates["hazard"].to_numpy() @ population.effects["hazard"],
         beta_link=population.shared.get("beta_link", 0.0),
         te=population.shared["Te"],
@@ -203,7 +208,7 @@ _Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 def _log_density(data: JointData, window: Window, population: Population, *, with_prior: bool) -> _Density:
     """Of psi (n_patients, d): log-likelihood plus log Jacobian, on request plus the population's density; gradient."""
-    k = population.shared.get("k", 0.0)
+    k = population.k
     weight = population.omega**-2.0
 
     def density(psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -263,7 +268,7 @@ def _average(values: np.ndarray) -> np.ndarray:
 def _modes(data: JointData, window: Window, population: Population, phi: np.ndarray) -> _Gaussian:
     """Laplace approximation at the modes of all patients at once, found by damped Newton in psi from `phi`."""
     density = _log_density(data, window, population, with_prior=True)
-    psi = psi_all(window, phi, population.shared.get("k", 0.0))
+    psi = psi_all(window, phi, population.k)
     value, gradient = density(psi)
     gain = np.full(value.shape, np.inf)
     for _ in range(_NEWTON_STEPS):
@@ -325,7 +330,7 @@ def _gaussian_fit(data: JointData, window: Window, population: Population, start
 
 def _phi_points(window: Window, population: Population, gaussian: _Gaussian) -> np.ndarray:
     """phi at the cubature points: (1 + 2 d, n_patients, d)."""
-    k = population.shared.get("k", 0.0)
+    k = population.k
     return np.stack([map_all(window, psi, k).phi for psi in gaussian.points()])
 
 
@@ -453,14 +458,14 @@ def _whitening(data: JointData, window: Window, population: Population, gaussian
     eigenvalue, vector = np.linalg.eigh(information)
     curvature = np.einsum("nij,nj,nkj->nik", vector, np.maximum(eigenvalue, 0.0), vector)
     pull = np.einsum("nij,nj->ni", curvature, gaussian.centre) + np.where(finite[:, None], gradient, 0.0)
-    mapped = map_all(window, gaussian.centre, population.shared.get("k", 0.0))
+    mapped = map_all(window, gaussian.centre, population.k)
     offset = mapped.phi - np.einsum("nij,nj->ni", mapped.by_psi, gaussian.centre)
     return Whitening(*(np.ascontiguousarray(a) for a in (curvature, pull, mapped.by_psi, offset)))
 
 
 def _from_measurements(data: JointData, window: Window, population: Population, psi: np.ndarray) -> Whitening:
     """Whitening by the Fisher information of the measurements alone, centred at psi: always positive semi-definite."""
-    mapped = map_all(window, psi, population.shared.get("k", 0.0))
+    mapped = map_all(window, psi, population.k)
     terms = evaluate_terms(data.panels, data.shape, _kernel_parameters(data, population, mapped.phi))
     design = data.panels.design
     patient = np.repeat(np.arange(len(psi)), np.diff(design.measurement_offset))
