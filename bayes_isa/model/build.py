@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 
 from bayes_isa.data import Trial
@@ -16,12 +17,13 @@ from bayes_isa.errors import BayesIsaWarning
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.model.coordinates import kd_by_effect, phi_in_response_coordinates
 from bayes_isa.model.joint_data import JointData, prepare
-from bayes_isa.model.laplace import Population, WarmStart, warm_start
 from bayes_isa.model.observed import measurement_random, pfs_random
 from bayes_isa.model.op import JointTrajectory, MeasurementTerm, design_inputs
+from bayes_isa.model.population import Population
 from bayes_isa.model.prior import vector_prior
 from bayes_isa.model.priors import PriorSet, load_priors
 from bayes_isa.model.spec import ModelSpec
+from bayes_isa.model.warm_start import WarmStart, warm_start
 
 UNITS: Mapping[str, str] = {
     "M0_pop": "g/L",
@@ -111,7 +113,7 @@ class _Priors:
         dist, kwargs = vector_prior([self.priors.covariate_effect(target, name) for name in names])
         dims = f"covariate_{target}"
         beta = getattr(pm, dist)(f"beta_{target}", **kwargs, dims=dims, initval=self.start.effects[target])
-        return pt.dot(pt.as_tensor_variable(matrix.to_numpy()), beta)
+        return pt.dot(pytensor.shared(matrix.to_numpy(), name=f"covariates_{target}"), beta)
 
     def initial(self, name: str) -> float:
         if name in self.start.shared:
@@ -189,23 +191,24 @@ def _outcomes(data: JointData, prior: _Priors, phi: Any, k: Any) -> None:
     log_m, cumulative, log_hazard = trajectory(
         complete, k, lp, beta_link, te, s, *design_inputs(data.panels.design)
     )[:3]
+    limit = pytensor.shared(np.stack([data.lloq, data.below]), name="lloq_and_below")
     pm.CustomDist(
         "m_protein",
         log_m,
         sigma_add,
         sigma_prop,
-        data.lloq,
-        data.below,
+        limit[0],
+        pt.gt(limit[1], 0.5),
         logp=_measurement_logp,
         random=measurement_random,
-        observed=data.value,
+        observed=pytensor.shared(data.value, name="m_protein_observed"),
         dims="measurement",
     )
     pm.CustomDist(
         "pfs",
         cumulative,
         log_hazard,
-        data.event.astype(float),
+        pytensor.shared(data.event.astype(float), name="event"),
         complete,
         lp,
         k,
@@ -215,7 +218,7 @@ def _outcomes(data: JointData, prior: _Priors, phi: Any, k: Any) -> None:
         logp=_pfs_logp,
         random=pfs_random(data),
         signature="(),(),(),(q),(),(),(),(),()->()",
-        observed=data.trial.pfs["day"].to_numpy(dtype=float),
+        observed=pytensor.shared(data.trial.pfs["day"].to_numpy(dtype=float), name="pfs_observed"),
         dims="patient",
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 from numba import njit
 from pymc.logprob.transforms import Transform
@@ -15,15 +16,15 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
-from bayes_isa.kernels.response import Whitening, Window, unwhiten, unwhiten_pullback, whiten
+from bayes_isa.kernels.response import Window
+from bayes_isa.kernels.whitening import Whitening, unwhiten, unwhiten_pullback, whiten
 from bayes_isa.model.op import kernel_version
+from bayes_isa.model.packing import pack_coordinates, unpack_coordinates
 from bayes_isa.model.prior import Prior
-
-_N_PARAMETERS = 4  # eps, mean, omega, k; the constants follow
 
 
 class _CoordinateOp(Op):
-    """What the three Ops share: inputs (point, mean, omega, k, ..., *constants)."""
+    """What the three Ops share: inputs (point, mean, omega, k, constants as in `pack_coordinates`, ...)."""
 
     __props__ = ("saturation",)
 
@@ -42,7 +43,7 @@ class _CoordinateOp(Op):
 
 
 class Unwhiten(_CoordinateOp):
-    """(eps, mean, omega, k, *constants) -> phi (n_patients, d), log |d phi / d eps| (n_patients,)."""
+    """(eps, mean, omega, k, constants) -> phi (n_patients, d), log |d phi / d eps| (n_patients,)."""
 
     output_types = (pt.dmatrix, pt.dvector)
 
@@ -60,12 +61,11 @@ class Unwhiten(_CoordinateOp):
             pt.zeros_like(out) if isinstance(cotangent.type, DisconnectedType) else cotangent
             for out, cotangent in zip(outputs, cotangents, strict=True)
         ]
-        parameters, constants = inputs[:_N_PARAMETERS], inputs[_N_PARAMETERS:]
-        gradient = UnwhitenPullback(self.saturation)(*parameters, *by_outputs, *constants)
-        return [*gradient, *(disconnected_type() for _ in constants)]
+        gradient = UnwhitenPullback(self.saturation)(*inputs, *by_outputs)
+        return [*gradient, disconnected_type()]
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[True, True]] * _N_PARAMETERS + [[False, False]] * (len(node.inputs) - _N_PARAMETERS)
+        return [[True, True]] * (len(node.inputs) - 1) + [[False, False]]
 
 
 class UnwhitenPullback(_CoordinateOp):
@@ -82,7 +82,7 @@ class UnwhitenPullback(_CoordinateOp):
 
 
 class Whiten(_CoordinateOp):
-    """(phi, mean, omega, k, *constants) -> eps: the inverse, for starting points; no gradient."""
+    """(phi, mean, omega, k, constants) -> eps: the inverse, for starting points; no gradient."""
 
     output_types = (pt.dmatrix,)
 
@@ -97,21 +97,10 @@ class Whiten(_CoordinateOp):
 @cache
 def _unwhiten_function(saturation: float) -> Any:
     @njit
-    def unwhiten_op(
-        eps, mean, omega, k, ta, tb, edge, effect, dexamethasone, knee, bend, curvature, pull, linear, offset
-    ):
-        phi = np.empty(eps.shape)
-        log_jacobian = np.empty(eps.shape[0])
-        unwhiten(
-            Window(ta, tb, edge, effect, dexamethasone, knee, bend, saturation),
-            Whitening(curvature, pull, linear, offset),
-            eps,
-            mean,
-            omega,
-            k.item(),
-            phi,
-            log_jacobian,
-        )
+    def unwhiten_op(eps, mean, omega, k, packed):
+        window, whitening = unpack_coordinates(packed, eps.shape[1], saturation)
+        phi, log_jacobian = np.empty(eps.shape), np.empty(eps.shape[0])
+        unwhiten(window, whitening, eps, mean, omega, k.item(), phi, log_jacobian)
         return phi, log_jacobian
 
     return unwhiten_op
@@ -120,19 +109,10 @@ def _unwhiten_function(saturation: float) -> Any:
 @cache
 def _whiten_function(saturation: float) -> Any:
     @njit
-    def whiten_op(
-        phi, mean, omega, k, ta, tb, edge, effect, dexamethasone, knee, bend, curvature, pull, linear, offset
-    ):
+    def whiten_op(phi, mean, omega, k, packed):
+        window, whitening = unpack_coordinates(packed, phi.shape[1], saturation)
         eps = np.empty(phi.shape)
-        whiten(
-            Window(ta, tb, edge, effect, dexamethasone, knee, bend, saturation),
-            Whitening(curvature, pull, linear, offset),
-            phi,
-            mean,
-            omega,
-            k.item(),
-            eps,
-        )
+        whiten(window, whitening, phi, mean, omega, k.item(), eps)
         return eps
 
     return whiten_op
@@ -141,29 +121,12 @@ def _whiten_function(saturation: float) -> Any:
 @cache
 def _pullback_function(saturation: float) -> Any:
     @njit
-    def pullback_op(
-        eps,
-        mean,
-        omega,
-        k,
-        to_phi,
-        to_log_jacobian,
-        ta,
-        tb,
-        edge,
-        effect,
-        dexamethasone,
-        knee,
-        bend,
-        curvature,
-        pull,
-        linear,
-        offset,
-    ):
+    def pullback_op(eps, mean, omega, k, packed, to_phi, to_log_jacobian):
+        window, whitening = unpack_coordinates(packed, eps.shape[1], saturation)
         to_eps, to_mean, to_omega = np.empty(eps.shape), np.empty(eps.shape), np.empty(omega.size)
         to_k = unwhiten_pullback(
-            Window(ta, tb, edge, effect, dexamethasone, knee, bend, saturation),
-            Whitening(curvature, pull, linear, offset),
+            window,
+            whitening,
             eps,
             mean,
             omega,
@@ -187,20 +150,17 @@ def _(op: _CoordinateOp, node: Apply, **kwargs: Any) -> Any:
 
 
 class ResponseCoordinates(Transform):
-    """phi <-> eps, for a `phi` whose parameters are (mean, omega, k)."""
+    """phi <-> eps, for a `phi` whose parameters are (mean, omega, k, constants as in `pack_coordinates`)."""
 
     name = "response"
 
-    def __init__(self, window: Window, whitening: Whitening) -> None:
-        arrays = {**window._asdict(), **whitening._asdict()}
-        self.saturation = float(arrays.pop("saturation"))
-        # Constants, not shared variables: PyMC applies transforms where no new graph input may enter.
-        self.constants = [pt.constant(array, name=f"response_{name}") for name, array in arrays.items()]
+    def __init__(self, saturation: float) -> None:
+        self.saturation = float(saturation)
 
     def _arguments(self, point: Any, inputs: Any) -> list[Any]:
-        mean, omega, k = inputs[-3:]
-        # CustomDist broadcasts its parameters against each other: undo it.
-        return [pt.as_tensor_variable(point), mean, omega.ravel(), k.ravel()[0], *self.constants]
+        mean, omega, k, constants = inputs[-4:]
+        # CustomDist broadcasts its parameters over patients: undo it.
+        return [point, mean, omega[0] if omega.ndim == 2 else omega, k.ravel()[0], constants]
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         return Unwhiten(self.saturation)(*self._arguments(value, inputs))[0]
@@ -217,25 +177,30 @@ def phi_in_response_coordinates(
 ) -> Any:
     """The variable `phi` ~ Normal(mean, omega), dims (patient, parameter), sampled in response coordinates.
 
-    k is no parameter of that distribution: the coordinates need its live value.
+    k and the constants are no parameters of that distribution: the coordinates need their live values. The constants
+    are a shared variable, so that code compiled for one trial serves all.
     """
 
-    def logp(value: Any, mean: Any, omega: Any, k: Any) -> Any:
-        return pm.logp(pm.Normal.dist(mean, omega), value)
+    def logp(value: Any, mean: Any, omega: Any, k: Any, constants: Any) -> Any:
+        return pm.logp(pm.Normal.dist(mean, omega), value).sum(axis=-1)
 
-    def random(mean: Any, omega: Any, k: Any, rng: Any = None, size: Any = None) -> np.ndarray:
-        return rng.normal(mean, omega, size=size)
+    def random(
+        mean: Any, omega: Any, k: Any, constants: Any, rng: Any = None, size: Any = None
+    ) -> np.ndarray:
+        return rng.normal(mean, omega, size=None if size is None else (*size, omega.shape[-1]))
 
     return pm.CustomDist(
         "phi",
         mean,
         omega,
         k,
+        pytensor.shared(pack_coordinates(window, whitening), name="response_coordinates"),
         logp=logp,
         random=random,
+        signature="(p),(p),(),(c)->(p)",
         class_name="Normal",
         dims=("patient", "parameter"),
-        default_transform=ResponseCoordinates(window, whitening),
+        default_transform=ResponseCoordinates(window.saturation),
         initval=initval,
     )
 

@@ -14,11 +14,16 @@ from bayes_isa.data import Trial
 from bayes_isa.data.covariates import available_covariates, design_matrix
 from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.kernels.hazard import LINK_UNITS, Shape, make_shape
-from bayes_isa.kernels.panels import Panels, Timeline, build_panels
+from bayes_isa.kernels.panels import Panels, ReferenceParameters, Timeline, build_panels
 from bayes_isa.model.exposures import trial_exposure
 from bayes_isa.model.reference import reference_parameters
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.pk import Exposure
+
+# Error of a patient's log-likelihood against posterior SDs of 1: a tenth is lost in a rough estimate.
+_COARSE_TOLERANCE = 0.1
+_COARSE_SETS = 16
+_COARSE_ORDER = 4
 
 
 @dataclass(frozen=True)
@@ -58,15 +63,8 @@ def prepare(trial: Trial, spec: ModelSpec) -> JointData:
     exposure = trial_exposure(spec.exposure, trial.patients, trial.doses, trial.last_day)
     timeline = trial_timeline(trial, exposure)
     shape = make_shape(spec.link, spec.hazard, spec.effect)
-    baseline = trial.baseline_mprotein.to_numpy(dtype=float)
     panels = build_panels(
-        timeline,
-        exposure.evaluate,
-        shape,
-        reference_parameters(
-            baseline, spec.link, constant=spec.exposure == "constant", last_day=trial.last_day
-        ),
-        tolerance=spec.tolerance,
+        timeline, exposure.evaluate, shape, _reference(trial, spec), tolerance=spec.tolerance
     )
     covariates, left_out = _covariates(trial, spec)
     return JointData(
@@ -82,6 +80,27 @@ def prepare(trial: Trial, spec: ModelSpec) -> JointData:
         below=trial.mprotein["below_lloq"].to_numpy(dtype=bool),
         event=trial.pfs["event"].to_numpy(dtype=bool),
         has_dexamethasone=bool((trial.doses["drug"] == "dexamethasone").any()),
+    )
+
+
+def coarse_panels(data: JointData) -> Panels:
+    """Panels for finding starting points and coordinates: a third of the nodes, and errors that do not matter there."""
+    reference = _reference(data.trial, data.spec).first(_COARSE_SETS)
+    timeline = trial_timeline(data.trial, data.exposure)
+    return build_panels(
+        timeline,
+        data.exposure.evaluate,
+        data.shape,
+        reference,
+        tolerance=_COARSE_TOLERANCE,
+        order=_COARSE_ORDER,
+    )
+
+
+def _reference(trial: Trial, spec: ModelSpec) -> ReferenceParameters:
+    baseline = trial.baseline_mprotein.to_numpy(dtype=float)
+    return reference_parameters(
+        baseline, spec.link, constant=spec.exposure == "constant", last_day=trial.last_day
     )
 
 

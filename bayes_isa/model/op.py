@@ -24,19 +24,18 @@ from bayes_isa.kernels.evaluate import measurement_terms
 from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.quadrature import gauss_legendre
 from bayes_isa.kernels.trajectory import Design, pull_back, trajectory
+from bayes_isa.model.packing import N_MEASUREMENTS, pack_design, unpack_design
 
 _N_PARAMETERS = 6
 
 
 def design_inputs(design: Design) -> list[Variable]:
-    """The design's arrays as PyTensor inputs of the right type, for `JointTrajectory`.
+    """The design as the last inputs of `JointTrajectory`.
 
     Shared variables rather than constants: compiled code then does not hold one trial's numbers and is cached for all.
     """
-    return [
-        pytensor.shared(np.ascontiguousarray(array), name=f"design_{name}", borrow=True)
-        for name, array in zip(Design._fields, design, strict=True)
-    ]
+    floats, integers = pack_design(design)
+    return [pytensor.shared(floats, name="design"), pytensor.shared(integers, name="design_integers")]
 
 
 class JointTrajectory(Op):
@@ -58,14 +57,14 @@ class JointTrajectory(Op):
         if [x.ndim for x in inputs] != [2, 0, 1, 0, 0, 0]:
             raise TypeError(f"expected phi (2d), k, hazard_lp (1d), beta_link, te, s; found {inputs}")
         inputs += [pt.as_tensor_variable(x) for x in design]
-        if len(inputs) != _N_PARAMETERS + len(Design._fields):
-            raise TypeError("expected every array of the design")
+        if [x.ndim for x in inputs[_N_PARAMETERS:]] != [1, 1]:
+            raise TypeError(f"expected the two arrays of `design_inputs`, found {design}")
         outputs = [pt.dvector(), pt.dvector(), pt.dvector(), pt.dmatrix(), pt.dmatrix(), pt.dmatrix()]
         return Apply(self, inputs, outputs)
 
     def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
         patients = input_shapes[0][0]
-        measurements = input_shapes[_N_PARAMETERS + Design._fields.index("measurement_day")][0]
+        measurements = node.inputs[-1][N_MEASUREMENTS]
         return [(measurements,), (patients,), (patients,), (measurements, 6), (patients, 10), (patients, 10)]
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
@@ -167,7 +166,7 @@ def kernel_version() -> int:
         for folder in ("bayes_isa.kernels", "bayes_isa.model")
         for file in resources.files(folder).iterdir()
         if file.name.endswith(".py")
-        and (folder.endswith("kernels") or file.name in ("op.py", "coordinates.py"))
+        and (folder.endswith("kernels") or file.name in ("op.py", "coordinates.py", "packing.py"))
     )
     return zlib.crc32(repr(sources).encode())
 
@@ -177,8 +176,8 @@ def _trajectory_function(shape: Shape, order: int) -> Any:
     rule = gauss_legendre(order)
 
     @njit
-    def joint_trajectory(phi, k, hazard_lp, beta_link, te, s, *arrays):
-        design = Design(*arrays)
+    def joint_trajectory(phi, k, hazard_lp, beta_link, te, s, floats, integers):
+        design = unpack_design(floats, integers)
         n_measurements = design.measurement_day.size
         n_patients = design.event_day.size
         log_m = np.empty(n_measurements)
@@ -211,12 +210,12 @@ def _trajectory_function(shape: Shape, order: int) -> Any:
 
 @njit
 def _pullback_function(
-    to_log_m, to_cumulative, to_log_hazard, by_marker, by_cumulative, by_log_hazard, *arrays
+    to_log_m, to_cumulative, to_log_hazard, by_marker, by_cumulative, by_log_hazard, floats, integers
 ):
     to_individual = np.empty((to_cumulative.size, 6))
     to_shared = np.empty(4)
     pull_back(
-        Design(*arrays),
+        unpack_design(floats, integers),
         to_log_m,
         to_cumulative,
         to_log_hazard,

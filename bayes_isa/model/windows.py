@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -13,43 +15,53 @@ from bayes_isa.pk import mean_exposure
 
 # A value above this multiple of its LLOQ has a residual error near its proportional part: it fixes the curve.
 _CLEARLY_ABOVE = 3.0
-_SAMPLES = 12  # concentrations per interval: enough to tell an empty plasma from a full one
-_INTERVALS = (
-    4  # on either side of ta; halving it visibly curves the valleys again, doubling it changes little
-)
+SAMPLES = 12  # concentrations per interval: enough to tell an empty plasma from a full one
+_HALF = 4  # on either side of ta; halving it visibly curves the valleys again, doubling it changes little
+INTERVALS = 2 * _HALF
 
 
-def response_window(data: JointData) -> Window:
-    """Reference days ta <= tb of each patient from its own assessments.
+def response_windows(data: JointData) -> list[Window]:
+    """Candidates; tb: the last assessment clearly above the LLOQ, else the first after baseline, else the PFS time.
 
-    tb: the last assessment clearly above the LLOQ, else the first after baseline, else the PFS time; ta: the middle one
-    of the assessments that are clearly above up to tb.
+    ta is the middle one of the assessments clearly above, baseline, or the first after it. The last two are open, up
+    to tb and up to the PFS time.
     """
+    event = data.panels.design.event_day
+    tb, middle, first = (np.empty(data.trial.n_patients) for _ in range(3))
+    for i, (days, clear) in enumerate(_assessments(data)):
+        known = days[clear]
+        tb[i] = [event[i], *days[:1], *known[-1:]][-1]
+        middle[i] = np.concatenate([[0.0], known])[(known.size + 1) // 2]
+        first[i] = min([tb[i], *days[:1]])
+    windows = [_window(data, ta, tb) for ta in (middle, 0.0 * tb, first)]
+    windows += [
+        _window(data, 0.0 * tb, end)._replace(open=np.ones(tb.shape, dtype=bool)) for end in (tb, event)
+    ]
+    return windows
+
+
+def _assessments(data: JointData) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each patient the days of its assessments after baseline, and which are clearly above their LLOQ."""
     offsets = data.panels.design.measurement_offset
     days = data.panels.design.measurement_day
     clear = ~data.below & (data.value > _CLEARLY_ABOVE * data.lloq)
-    n_patients = data.trial.n_patients
-    ta, tb = np.zeros(n_patients), np.empty(n_patients)
-    for i in range(n_patients):
-        rows = slice(offsets[i], offsets[i + 1])
-        after = days[rows][days[rows] > 0.0]
-        useful = days[rows][clear[rows] & (days[rows] > 0.0)]
-        if useful.size:
-            tb[i] = useful[-1]
-            ta[i] = np.concatenate([[0.0], useful])[(useful.size + 1) // 2]
-        else:
-            tb[i] = after[0] if after.size else data.panels.design.event_day[i]
+    for first, last in pairwise(offsets):
+        after = days[first:last] > 0.0
+        yield days[first:last][after], clear[first:last][after]
+
+
+def _window(data: JointData, ta: np.ndarray, tb: np.ndarray) -> Window:
     edge = _edges(ta, tb)
     concentration, dexamethasone = _concentrations(data, edge), _mean_dexamethasone(data, edge)
-    nothing = np.zeros(n_patients)
-    return Window(ta, tb, edge, concentration, dexamethasone, nothing, nothing, data.shape.effect_saturation)
+    closed = np.zeros(tb.shape, dtype=bool)
+    return Window(ta, tb, edge, concentration, dexamethasone, closed, data.shape.effect_saturation)
 
 
 def _edges(ta: np.ndarray, tb: np.ndarray) -> np.ndarray:
     """Days 0 to tb in intervals that widen with time, as exposure changes most at first; ta is an edge."""
     middle = np.where(ta > 0.0, ta, 0.5 * tb)
-    rising = np.linspace(0.0, 1.0, _INTERVALS + 1)[:-1] ** 2
-    even = np.linspace(0.0, 1.0, _INTERVALS + 1)
+    rising = np.linspace(0.0, 1.0, _HALF + 1)[:-1] ** 2
+    even = np.linspace(0.0, 1.0, _HALF + 1)
     before = middle[:, None] * rising
     after = middle[:, None] + (tb - middle)[:, None] * even
     after[:, 0], after[:, -1] = middle, tb
@@ -57,11 +69,11 @@ def _edges(ta: np.ndarray, tb: np.ndarray) -> np.ndarray:
 
 
 def _concentrations(data: JointData, edge: np.ndarray) -> np.ndarray:
-    """Concentrations at evenly spaced times of every interval, (n_patients, n_intervals, _SAMPLES).
+    """Concentrations at evenly spaced times of every interval, (n_patients, n_intervals, SAMPLES).
 
     Not their mean: where plasma empties between doses, the mean of E is far from E of the mean.
     """
-    within = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
+    within = (np.arange(SAMPLES) + 0.5) / SAMPLES
     day = edge[:, :-1, None] + np.diff(edge, axis=1)[:, :, None] * within
     patient = np.broadcast_to(np.arange(len(edge))[:, None, None], day.shape)
     effect, _ = data.exposure.evaluate(patient.ravel(), day.ravel())

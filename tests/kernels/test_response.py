@@ -5,22 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bayes_isa.kernels.response import (
-    Whitening,
-    Window,
-    phi_by_psi,
-    psi_from_phi,
-    unwhiten,
-    unwhiten_pullback,
-    whiten,
-)
+from bayes_isa.kernels.response import Window, phi_by_psi, psi_from_phi
+from bayes_isa.kernels.whitening import Whitening, unwhiten, unwhiten_pullback, whiten
 
 K = 5.47
 STEP = 1e-6
 
 
 class Case:
-    """Random patients and constants; patient 0 has ta = 0; half of them dexamethasone, half a bend."""
+    """Random patients and constants; patient 0 has ta = 0; half of them dexamethasone, half open windows."""
 
     def __init__(self, d: int, saturation: float = 1.0, n: int = 12) -> None:
         rng = np.random.default_rng(7)
@@ -30,8 +23,8 @@ class Case:
         dexamethasone = rng.uniform(0, 0.1, (n, 4)) * (rng.random((n, 1)) < 0.5)
         edge = np.stack(cuts, axis=1)
         concentration = rng.uniform(0.1, 300, (n, 4, 3))
-        knee, bend = rng.normal(-1.0, 1.0, n), rng.uniform(0.2, 2.0, n) * (rng.random(n) < 0.5)
-        self.window = Window(ta, tb, edge, concentration, dexamethasone, knee, bend, saturation)
+        is_open = np.arange(n) % 2 == 1
+        self.window = Window(ta, tb, edge, concentration, dexamethasone, is_open, saturation)
         self.n, self.d, self.rng = n, d, rng
         base = np.log([27.0, 0.0053, 0.0396, 0.0192, 170.0])[:d]
         self.phi = base + 0.5 * rng.normal(size=(n, d))
@@ -51,7 +44,10 @@ class Case:
             phi_by_psi(self.window, i, psi[i], K, linear[i], np.empty(d), np.empty(d))
         offset = self.phi - np.einsum("nij,nj->ni", linear, psi)
         pull = np.einsum("nij,nj->ni", curvature, psi) + 0.1 * self.rng.normal(size=(n, d))
-        return Whitening(curvature, pull, linear, offset)
+        scale = self.rng.uniform(0.5, 2.0, (n, d))
+        # None, walls and long tails.
+        below, above = self.rng.choice([0.0, 0.8, -0.5], (2, n, d))
+        return Whitening(curvature, pull, linear, offset, scale, below, above)
 
     def forward(self, **changed: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
         values = {"eps": self.eps, "mean": self.mean, "omega": self.omega, "k": K} | changed
@@ -114,6 +110,8 @@ def test_an_uninformed_patient_is_sampled_non_centred() -> None:
     nothing = case.whitening._replace(
         curvature=np.zeros_like(case.whitening.curvature), pull=np.zeros_like(case.whitening.pull)
     )
+    assert case.window.open.any()
+    assert not case.window.open.all()
     # With no curvature L = A' W A and the centre is where the linearised map meets the population mean.
     eps = np.zeros_like(case.eps)
     phi, log_jacobian = np.empty_like(eps), np.empty(case.n)

@@ -1,0 +1,173 @@
+"""The coordinates of each patient: of several candidates, the one in which its posterior is most normal.
+
+Judged by draws from that posterior (`bayes_isa.model.pilot`) with their gradients: in good coordinates eps the force
+on a draw is -eps, that of a standard normal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from bayes_isa.kernels.bend import bent, unbent
+from bayes_isa.kernels.response import Window
+from bayes_isa.kernels.whitening import Whitening
+from bayes_isa.model.population import Population
+from bayes_isa.model.windows import map_all, psi_all
+
+# Smallest over largest eigenvalue of a precision that a sampler can factorise, also somewhat away from this population.
+_WORST_CONDITION = 1e-12
+_SCALES = np.array([0.7, 0.85, 1.0, 1.2, 1.4])
+# Stronger bends overfit a few hundred draws: where the population differs a little they throw tails out of reach.
+_BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
+
+
+@dataclass(frozen=True)
+class IndividualDraws:
+    """Draws of phi (draw, patient, d) from the patients' posteriors at a population, with the log-density's gradient."""
+
+    phi: np.ndarray
+    by_phi: np.ndarray
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """A window and a whitening, and how far each patient's posterior is in them from standard normal."""
+
+    window: Window
+    whitening: Whitening
+    score: np.ndarray  # (n_patients,) 0 is perfect, inf unusable
+
+
+def best_coordinates(windows: list[Window], population: Population, draws: IndividualDraws) -> Coordinates:
+    """For each patient the best of the whitenings in the given windows, bent where that helps."""
+    best: Coordinates | None = None
+    for window in windows:
+        candidate = _fitted(window, population, draws)
+        best = candidate if best is None else _better(best, candidate)
+    assert best is not None
+    return best
+
+
+def _fitted(window: Window, population: Population, draws: IndividualDraws) -> Coordinates:
+    psi, by_psi = _in_psi(window, population, draws)
+    centre = psi.mean(axis=0)
+    whitening, lower, usable = _whitening(window, population, centre, _precision(psi, by_psi))
+    # x = C' (psi - centre), and the force on x
+    x = np.einsum("nji,snj->sni", lower, psi - centre)
+    by_x = np.linalg.solve(lower[None], by_psi[..., None])[..., 0]
+    scale, below, above = (np.empty(centre.shape) for _ in range(3))
+    score = np.empty(len(centre))
+    _fit_bends(x, by_x, _SCALES, _BENDS, scale, below, above, score)
+    whitening = whitening._replace(scale=scale, below=below, above=above)
+    return Coordinates(window, whitening, np.where(usable & np.isfinite(score), score, np.inf))
+
+
+def _in_psi(window: Window, population: Population, draws: IndividualDraws) -> tuple[np.ndarray, np.ndarray]:
+    """Draws and gradients of the log-density in psi, (draw, patient, d) each."""
+    psi, by_psi = np.empty_like(draws.phi), np.empty_like(draws.phi)
+    for s, (phi, by_phi) in enumerate(zip(draws.phi, draws.by_phi, strict=True)):
+        psi[s] = psi_all(window, phi, population.k)
+        mapped = map_all(window, psi[s], population.k)
+        by_psi[s] = np.einsum("nji,nj->ni", mapped.by_psi, by_phi) + mapped.log_jacobian_by_psi
+    return psi, by_psi
+
+
+def _precision(psi: np.ndarray, by_psi: np.ndarray) -> np.ndarray:
+    """Precision P (n, d, d) of the Gaussian nearest in Fisher divergence: P Cov(psi) P = Cov(gradient)."""
+    covariance = _covariance(psi)
+    root, inverse_root = _powers(covariance)
+    # With R = Cov^(1/2): P = R^-1 (R Cov(gradient) R)^(1/2) R^-1.
+    inner, _ = _powers(root @ _covariance(by_psi) @ root)
+    return inverse_root @ inner @ inverse_root
+
+
+def _covariance(values: np.ndarray) -> np.ndarray:
+    centred = values - values.mean(axis=0)
+    return np.einsum("sni,snj->nij", centred, centred) / len(values)
+
+
+def _powers(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Symmetric root and its inverse; a direction that a chain never moved in gets a tiny variance."""
+    sound = np.isfinite(matrix).all(axis=(1, 2))
+    eigenvalue, vector = np.linalg.eigh(np.where(sound[:, None, None], matrix, np.eye(matrix.shape[1])))
+    eigenvalue = np.maximum(eigenvalue, _WORST_CONDITION * np.maximum(eigenvalue[:, -1:], _WORST_CONDITION))
+    root = np.einsum("nij,nj,nkj->nik", vector, np.sqrt(eigenvalue), vector)
+    return root, np.einsum("nij,nj,nkj->nik", vector, 1.0 / np.sqrt(eigenvalue), vector)
+
+
+def _whitening(
+    window: Window, population: Population, centre: np.ndarray, precision: np.ndarray
+) -> tuple[Whitening, np.ndarray, np.ndarray]:
+    """The whitening that has this centre and precision at the population estimate, its factor C, and where usable.
+
+    What the population explains of the precision is taken off: that part moves with the population.
+    """
+    mapped = map_all(window, centre, population.k)
+    linear = mapped.by_psi
+    offset = mapped.phi - np.einsum("nij,nj->ni", linear, centre)
+    weight = population.omega**-2.0
+    from_population = np.einsum("nji,j,njk->nik", linear, weight, linear)
+    eigenvalue, vector = np.linalg.eigh(precision - from_population)
+    curvature = np.einsum("nij,nj,nkj->nik", vector, np.maximum(eigenvalue, 0.0), vector)
+    whole = curvature + from_population
+    pull = np.einsum("nij,nj->ni", whole, centre)
+    pull -= np.einsum("nji,j,nj->ni", linear, weight, population.mean - offset)
+    eigenvalue = np.linalg.eigvalsh(whole)
+    usable = np.isfinite(whole).all(axis=(1, 2)) & (eigenvalue[:, 0] > _WORST_CONDITION * eigenvalue[:, -1])
+    lower = np.linalg.cholesky(np.where(usable[:, None, None], whole, np.eye(whole.shape[1])))
+    arrays = (curvature, pull, linear, offset, np.ones_like(centre), 0.0 * centre, 0.0 * centre)
+    return Whitening(*(np.ascontiguousarray(array) for array in arrays)), lower, usable
+
+
+@njit(cache=True, error_model="numpy")
+def _fit_bends(x, by_x, scales, bends, scale, below, above, score):
+    """For each patient and axis the scale and bends with the least mean |force + eps|^2; `score` is its sum over axes.
+
+    The sum over draws falls apart into those below and those above 0, each with its own bend.
+    """
+    n_draws, n_patients, d = x.shape
+    for i in range(n_patients):
+        score[i] = 0.0
+        for j in range(d):
+            least = np.inf
+            for c in scales:
+                loss_below, loss_above = np.inf, np.inf
+                best_below, best_above = 0.0, 0.0
+                for bend in bends:
+                    low, high = 0.0, 0.0
+                    for s in range(n_draws):
+                        z = unbent(x[s, i, j] / c, bend, bend)
+                        at = bent(z, bend, bend)
+                        miss = c * at.slope * by_x[s, i, j] + at.log_slope_slope + z
+                        if z < 0.0:
+                            low += miss * miss
+                        else:
+                            high += miss * miss
+                    if low < loss_below:
+                        loss_below, best_below = low, bend
+                    if high < loss_above:
+                        loss_above, best_above = high, bend
+                total = (loss_below + loss_above) / n_draws
+                if total < least:
+                    least = total
+                    scale[i, j], below[i, j], above[i, j] = c, best_below, best_above
+            score[i] += least
+
+
+def _better(first: Coordinates, second: Coordinates) -> Coordinates:
+    """Patient by patient, the candidate with the lower score."""
+    take = second.score < first.score
+
+    def pick(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.where(take.reshape(-1, *[1] * (a.ndim - 1)), b, a))
+
+    of_first, of_second = first.window._asdict(), second.window._asdict()
+    saturation = of_first.pop("saturation")
+    window = Window(
+        **{name: pick(array, of_second[name]) for name, array in of_first.items()}, saturation=saturation
+    )
+    whitening = Whitening(*(pick(a, b) for a, b in zip(first.whitening, second.whitening, strict=True)))
+    return Coordinates(window, whitening, np.minimum(first.score, second.score))

@@ -1,0 +1,53 @@
+"""Bends: odd functions that are smooth at 0 and inverted exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numba import njit
+
+from bayes_isa.kernels.bend import Bent, bent, unbent
+
+BENDS = st.sampled_from([-1.5, -0.25, 0.0, 0.3, 1.0])
+
+
+@njit
+def at(z: float, below: float, above: float) -> Bent:
+    return bent(z, below, above)
+
+
+@njit
+def back(value: float, below: float, above: float) -> float:
+    return unbent(value, below, above)
+
+
+at(1.0, 0.0, 0.0)  # compiled here, not within a test's deadline
+back(1.0, 0.0, 0.0)
+
+
+@given(z=st.floats(-8.0, 8.0), below=BENDS, above=BENDS)
+def test_inverse(z: float, below: float, above: float) -> None:
+    assert back(at(z, below, above).value, below, above) == pytest.approx(z, rel=1e-12, abs=1e-14)
+
+
+@given(z=st.floats(-6.0, 6.0), bend=BENDS)
+def test_odd(z: float, bend: float) -> None:
+    assert at(-z, bend, bend).value == -at(z, bend, bend).value
+
+
+@given(z=st.floats(-6.0, 6.0), below=BENDS, above=BENDS)
+def test_slopes_agree_with_finite_differences(z: float, below: float, above: float) -> None:
+    step = 1e-6
+    here, up, down = at(z, below, above), at(z + step, below, above), at(z - step, below, above)
+    assert here.slope == pytest.approx((up.value - down.value) / (2 * step), rel=1e-6, abs=1e-6)
+    assert here.log_slope == pytest.approx(np.log(here.slope), abs=1e-12)
+    assert here.log_slope_slope == pytest.approx(
+        (up.log_slope - down.log_slope) / (2 * step), rel=1e-4, abs=1e-5
+    )
+
+
+def test_a_positive_bend_draws_in_and_a_negative_one_stretches() -> None:
+    assert at(3.0, 0.0, 1.0).value < 3.0 < at(3.0, 0.0, -1.0).value
+    assert at(-3.0, 0.0, 1.0).value == -3.0

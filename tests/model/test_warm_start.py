@@ -1,0 +1,51 @@
+"""The warm start: near the truth, the same in every call, and coordinates in which patients are close to normal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bayes_isa.model.joint_data import JointData, prepare
+from bayes_isa.model.priors import load_priors
+from bayes_isa.model.spec import ModelSpec
+from bayes_isa.model.warm_start import WarmStart, warm_start
+from bayes_isa.simulation.virtual_trial import VirtualTrial, draw_virtual_trial
+
+N = 60
+
+
+@pytest.fixture(scope="module")
+def virtual() -> VirtualTrial:
+    return draw_virtual_trial(N, seed=8)
+
+
+@pytest.fixture(scope="module")
+def data(virtual: VirtualTrial) -> JointData:
+    return prepare(virtual.trial, ModelSpec())
+
+
+@pytest.fixture(scope="module")
+def start(data: JointData) -> WarmStart:
+    return warm_start(data, load_priors("weakly_informative"))
+
+
+def test_it_is_the_same_in_every_call(data: JointData, start: WarmStart) -> None:
+    again = warm_start(data, load_priors("weakly_informative"))
+    np.testing.assert_array_equal(again.phi, start.phi)
+    for first, second in zip(start.whitening, again.whitening, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_the_population_is_near_the_truth(virtual: VirtualTrial, start: WarmStart) -> None:
+    """Within five standard errors of a mean of N log-normal parameters, at the published SDs."""
+    truth = virtual.truth.parameters
+    for j, name in enumerate(("M0", "KL", "KD", "R", "EC50")):
+        error = np.log(start.population.typical[j] / truth[f"{name}_pop"])
+        assert abs(error) < 5.0 * truth[f"omega_{name}"] / np.sqrt(N)
+
+
+def test_no_patient_fails_and_most_are_close_to_normal(start: WarmStart) -> None:
+    """A standard normal scores 0; one whose SDs are all wrong by a factor 1.5 scores 2.4."""
+    assert start.failed == ()
+    assert np.median(start.score) < 1.0
+    assert np.isfinite(start.score).all()
