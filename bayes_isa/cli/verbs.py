@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bayes_isa.data import Trial
     from bayes_isa.model.priors import PriorSet
     from bayes_isa.model.spec import ModelSpec
-    from bayes_isa.regimens import Regimen
+    from bayes_isa.simulation.plans import AnyRegimen
 
 
 def fit_and_save(
@@ -72,7 +72,7 @@ def require_converged(fitted: xr.DataTree, *, allow: bool) -> None:
         )
 
 
-def parse_regimens(regimens: list[str], reference: str | None) -> tuple[dict[str, Regimen], str]:
+def parse_regimens(regimens: list[str], reference: str | None) -> tuple[dict[str, AnyRegimen], str]:
     """Regimens by short name, and the label of the reference: the first one unless `reference` names another.
 
     Raises RegimenError.
@@ -83,7 +83,7 @@ def parse_regimens(regimens: list[str], reference: str | None) -> tuple[dict[str
 
 def compare_and_write(
     fitted: xr.DataTree,
-    regimens: dict[str, Regimen],
+    regimens: dict[str, AnyRegimen],
     *,
     reference: str,
     trials: int,
@@ -101,6 +101,7 @@ def compare_and_write(
             n_trials=trials,
             seed=seed,
             population=population,
+            allow_unconverged=True,  # the verbs have judged the fit themselves
             progress=lambda done, _: update(done, ""),
         )
     table = compare_regimens(sims, reference=reference)
@@ -113,7 +114,7 @@ def compare_and_write(
     return table
 
 
-def write_pfs_plot(sims: xr.Dataset, path: Path) -> None:
+def write_pfs_plot(sims: xr.DataTree, path: Path) -> None:
     """The PFS curves as a picture; the ending of the file name says which kind."""
     from bayes_isa.plots.plot_pfs import plot_pfs
 

@@ -1,0 +1,60 @@
+"""A regimen that changes for those who respond: everybody starts alike, patients in response switch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bayes_isa.errors import RegimenError
+from bayes_isa.regimens.regimen import Regimen
+from bayes_isa.regimens.schedule import format_time
+
+SWITCH_RESPONSES = ("MR", "PR", "VGPR")
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """`stay` for everybody up to `day`, and from then on `switch` for patients in response.
+
+    In response: a confirmed `response` ("MR", "PR" or "VGPR", or better) by serum M-protein, both visits on or before
+    `day`, and no confirmed progression by M-protein since. Regimens may be given as short names; they must agree in all
+    doses before `day`. For a change in everybody a `Regimen` will do: "+ dex 0-3mo", "QW-Q2W-Q4W@6mo".
+
+    Raises RegimenError when the regimens differ before `day`, or `day` or `response` make no sense.
+    """
+
+    stay: Regimen
+    switch: Regimen
+    day: float
+    response: str = "VGPR"
+
+    def __post_init__(self) -> None:
+        for name in ("stay", "switch"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, given if isinstance(given, Regimen) else Regimen.parse(given))
+        if not (math.isfinite(self.day) and self.day > 0):
+            raise RegimenError(f"a switch must come on a day after 0, not {self.day}")
+        if self.response not in SWITCH_RESPONSES:
+            raise RegimenError(
+                f"a switch needs a response out of {', '.join(SWITCH_RESPONSES)}, not {self.response!r}"
+            )
+        first, second = (_doses_before(regimen, self.day) for regimen in (self.stay, self.switch))
+        if not first.equals(second):
+            raise RegimenError(
+                f"{self.stay} and {self.switch} differ before the switch on day {self.day:g}: "
+                "give regimens whose doses are the same until then"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.stay}; in {self.response} at {format_time(self.day)}: {self.switch}"
+
+    @property
+    def has_dexamethasone(self) -> bool:
+        """Whether dexamethasone is given before the switch or in those who stay."""
+        return self.stay.has_dexamethasone
+
+
+def _doses_before(regimen: Regimen, day: float) -> pd.DataFrame:
+    return regimen.doses(["any"], 70.0, 60.0, day)
