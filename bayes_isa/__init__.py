@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from bayes_isa.plots.plot_pfs import plot_pfs
     from bayes_isa.regimens import Regimen
     from bayes_isa.simulation.compare import compare_regimens
+    from bayes_isa.simulation.reproduce import reproduce
     from bayes_isa.simulation.simulate import simulate_trials
     from bayes_isa.simulation.virtual_trial import draw_virtual_trial, write_virtual_trial
 
@@ -77,6 +78,7 @@ _MODULE_OF = {
     "plot_pfs": "bayes_isa.plots.plot_pfs",
     "read_nonmem": "bayes_isa.data",
     "read_trial": "bayes_isa.data",
+    "reproduce": "bayes_isa.simulation.reproduce",
     "save_fit": "bayes_isa.inference.storage",
     "simulate_trials": "bayes_isa.simulation.simulate",
     "trial_from_tables": "bayes_isa.data",
@@ -107,6 +109,7 @@ __all__ = [
     "plot_pfs",
     "read_nonmem",
     "read_trial",
+    "reproduce",
     "save_fit",
     "simulate_trials",
     "trial_from_tables",

@@ -21,8 +21,8 @@ from bayes_isa.model.spec import EXPOSURES
 
 from .conftest import Cli
 
-VERBS = ("quickstart", "check", "fit", "diagnose", "compare", "virtual-trial")
-RANDOM_VERBS = ("quickstart", "fit", "compare", "virtual-trial")
+VERBS = ("quickstart", "check", "fit", "diagnose", "compare", "reproduce", "virtual-trial")
+RANDOM_VERBS = ("quickstart", "fit", "compare", "reproduce", "virtual-trial")
 REGIMENS = ("-r", "10 mg/kg QW-Q2W", "-r", "20 mg/kg QW-Q2W")
 
 
