@@ -19,8 +19,8 @@ class Switch:
     """`stay` for everybody up to `day`, and from then on `switch` for patients in response.
 
     In response: a confirmed `response` ("MR", "PR" or "VGPR", or better) by serum M-protein, both visits on or before
-    `day`, and no confirmed progression by M-protein since. Regimens may be given as short names; they must agree in all
-    doses before `day`. For a change in everybody a `Regimen` will do: "+ dex 0-3mo", "QW-Q2W-Q4W@6mo".
+    `day`, and no confirmed progression by M-protein since. Regimens may be given as short names; they must agree in
+    all doses before `day`. For a change in everybody a `Regimen` will do: "+ dex 0-3mo", "QW-Q2W-Q4W@6mo".
 
     Raises RegimenError when the regimens differ before `day`, or `day` or `response` make no sense.
     """

@@ -63,13 +63,13 @@ def reproduce(
     Columns: population ("all", "japanese"); regimen; quantity: "week8_fall_percent" (median over patients of the fall
     of M-protein by the model, progressed or not), "median_pfs_weeks", "gain_median_pfs_weeks" (over 20 mg/kg QW-Q2W),
     "hazard_ratio" (Cox, against 20 mg/kg QW-Q2W; in the row of 10 mg/kg, as printed, of 20 against 10 mg/kg); mode
-    "held" (each patient keeps its individual parameters, as the authors did) or "fresh" (drawn anew from the population
-    in every trial, covariates and pharmacokinetics kept); simulated, p5, p95: median and percentiles over trials;
-    published, published_p5, published_p95 (NaN where not printed).
+    "held" (each patient keeps its individual parameters, as the authors did) or "fresh" (drawn anew from the
+    population in every trial, covariates and pharmacokinetics kept); simulated, p5, p95: median and percentiles
+    over trials; published, published_p5, published_p95 (NaN where not printed).
 
-    As in the publication the hazard's covariate dexamethasone is off where dexamethasone stops after 3 or 6 months. No
-    constant is tuned: what differs from the publication is who the patients are (`bayes_isa.data.population`), their
-    individual parameters, and the constants of dexamethasone's kinetics, none of which are public.
+    As in the publication the hazard's covariate dexamethasone is off where dexamethasone stops after 3 or 6 months.
+    No constant is tuned: what differs from the publication is who the patients are (`bayes_isa.data.population`),
+    their individual parameters, and the constants of dexamethasone's kinetics, none of which are public.
 
     Raises what `simulate_trials` raises, and DataError when the fitted patients have no column japanese_study.
     """

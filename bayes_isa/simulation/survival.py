@@ -81,11 +81,13 @@ def censored(day: np.ndarray, event: np.ndarray) -> stats.CensoredData:
 def log_rank(
     day: np.ndarray, event: np.ndarray, reference_day: np.ndarray, reference_event: np.ndarray
 ) -> float:
-    """z of the log-rank test, negative where the first arm has fewer events than expected (SciPy); NaN without
-    events."""
+    """z of the log-rank test, negative where the first arm has fewer events than expected (SciPy); NaN where it has no
+    variance: without events, or when all happen at once."""
     if not (event.any() or reference_event.any()):
         return float("nan")
-    return float(stats.logrank(censored(day, event), censored(reference_day, reference_event)).statistic)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = stats.logrank(censored(day, event), censored(reference_day, reference_event)).statistic
+    return float(z)
 
 
 def median_time(day: np.ndarray, event: np.ndarray) -> float:
