@@ -253,7 +253,12 @@ def compare(
     population: Annotated[
         Population, typer.Option(help="fitted: the patients of the fit; new: patients like them.")
     ] = Population.fitted,
-    out: Annotated[Path | None, typer.Option(help="File for the simulated trials (netCDF, .nc).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Place for the simulated trials: a netCDF file (.nc), or a directory streamed to (.zarr)."
+        ),
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="File for the table (CSV).")] = None,
     plot: Annotated[Path | None, typer.Option(help="File for the PFS curves (.png, .pdf or .svg).")] = None,
     allow_unconverged: Annotated[
@@ -277,7 +282,8 @@ def compare(
         chosen, chosen_reference = parse_regimens(regimen, reference)
         require_picture(plot)
     for path in filter(None, (out, csv, plot)):
-        require_writable(path)
+        if path.suffix != ".zarr" or not path.is_dir():  # a store that is there may be resumed
+            require_writable(path)
     loaded = load_fit(fit)
     require_converged(loaded, allow=allow_unconverged)
     table = compare_and_write(

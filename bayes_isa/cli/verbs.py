@@ -93,7 +93,8 @@ def compare_and_write(
     csv: Path | None = None,
     plot: Path | None = None,
 ) -> pd.DataFrame:
-    """Simulate trials, compare the regimens and write the files asked for."""
+    """Simulate trials, compare the regimens and write the files asked for; `out` *.zarr is streamed to and resumed."""
+    streamed = out is not None and out.suffix == ".zarr"
     with progress("Simulating trials", trials) as update:
         sims = simulate_trials(
             fitted,
@@ -101,11 +102,12 @@ def compare_and_write(
             n_trials=trials,
             seed=seed,
             population=population,
+            out=out if streamed else None,
             allow_unconverged=True,  # the verbs have judged the fit themselves
             progress=lambda done, _: update(done, ""),
         )
     table = compare_regimens(sims, reference=reference)
-    if out is not None:
+    if out is not None and not streamed:
         sims.to_netcdf(out, engine="h5netcdf")
     if csv is not None:
         table.to_csv(csv, index=False)

@@ -91,7 +91,8 @@ def open_trials(path: str | Path) -> xr.DataTree:
             f"{path}: {int(done.sum())} of {done.size} trials are simulated; "
             "call simulate_trials with the same arguments to resume"
         )
-    return tree.drop_vars(_DONE)
+    tree.dataset = tree.to_dataset().drop_vars(_DONE)
+    return tree
 
 
 def require_memory(study: Study, n_trials: int, remedy: str) -> None:
