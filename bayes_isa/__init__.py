@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from bayes_isa.simulation.earlier import earlier_progression
     from bayes_isa.simulation.endpoints import endpoints
     from bayes_isa.simulation.reproduce import reproduce
+    from bayes_isa.simulation.separate import separate_uncertainty
     from bayes_isa.simulation.simulate import simulate_trials
     from bayes_isa.simulation.virtual_trial import draw_virtual_trial, write_virtual_trial
 
@@ -90,6 +91,7 @@ _MODULE_OF = {
     "read_trial": "bayes_isa.data",
     "reproduce": "bayes_isa.simulation.reproduce",
     "save_fit": "bayes_isa.inference.storage",
+    "separate_uncertainty": "bayes_isa.simulation.separate",
     "simulate_trials": "bayes_isa.simulation.simulate",
     "trial_from_tables": "bayes_isa.data",
     "write_trial": "bayes_isa.data",
@@ -127,6 +129,7 @@ __all__ = [
     "read_trial",
     "reproduce",
     "save_fit",
+    "separate_uncertainty",
     "simulate_trials",
     "trial_from_tables",
     "write_trial",

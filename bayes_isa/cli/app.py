@@ -255,9 +255,7 @@ def compare(
     ] = Population.fitted,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Place for the simulated trials: a netCDF file (.nc), or a directory streamed to (.zarr)."
-        ),
+        typer.Option(help="Simulated trials: a netCDF file (.nc), or a directory streamed to (.zarr)."),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="File for the table (CSV).")] = None,
     plot: Annotated[Path | None, typer.Option(help="File for the PFS curves (.png, .pdf or .svg).")] = None,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bayes_isa.data import Trial
     from bayes_isa.model.priors import PriorSet
     from bayes_isa.model.spec import ModelSpec
-    from bayes_isa.simulation.plans import AnyRegimen
+    from bayes_isa.regimens import AnyRegimen
 
 
 def fit_and_save(

@@ -6,7 +6,7 @@ The grammar of short names is in `bayes_isa.regimens.regimen`.
 from bayes_isa.regimens.published import PUBLISHED_REGIMENS, SIMULATED_ARMS, STUDY_ARMS
 from bayes_isa.regimens.regimen import Delay, Reduction, Regimen
 from bayes_isa.regimens.schedule import MONTH_DAYS, Phase, Schedule, Window
-from bayes_isa.regimens.switch import SWITCH_RESPONSES, Switch
+from bayes_isa.regimens.switch import SWITCH_RESPONSES, AnyRegimen, Switch, parse_regimen
 
 __all__ = [
     "MONTH_DAYS",
@@ -14,6 +14,7 @@ __all__ = [
     "SIMULATED_ARMS",
     "STUDY_ARMS",
     "SWITCH_RESPONSES",
+    "AnyRegimen",
     "Delay",
     "Phase",
     "Reduction",
@@ -21,4 +22,5 @@ __all__ = [
     "Schedule",
     "Switch",
     "Window",
+    "parse_regimen",
 ]

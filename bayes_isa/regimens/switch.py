@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import pandas as pd
 
 from bayes_isa.errors import RegimenError
 from bayes_isa.regimens.regimen import Regimen
-from bayes_isa.regimens.schedule import format_time
+from bayes_isa.regimens.schedule import format_time, parse_time
 
+_NAME = re.compile(r"([^;]+);\s*in\s+(\w+)\s+at\s+([^:]+):(.+)", re.IGNORECASE)
 SWITCH_RESPONSES = ("MR", "PR", "VGPR")
 
 
@@ -47,6 +49,21 @@ class Switch:
                 "give regimens whose doses are the same until then"
             )
 
+    @classmethod
+    def parse(cls, name: str) -> Switch:
+        """The switch of a name as `str` prints it: "20 mg/kg QW-Q2W; in VGPR at 6mo: 20 mg/kg QW-Q2W-Q4W@6mo".
+
+        Raises RegimenError for another form.
+        """
+        match = _NAME.fullmatch(name.strip())
+        if match is None:
+            raise RegimenError(
+                f"{name!r} is not a switch: write one such as '20 mg/kg QW-Q2W; in VGPR at 6mo: "
+                "20 mg/kg QW-Q2W-Q4W@6mo'"
+            )
+        stay, response, day, switch = match.groups()
+        return cls(Regimen.parse(stay), Regimen.parse(switch), parse_time(day), response.upper())
+
     def __str__(self) -> str:
         return f"{self.stay}; in {self.response} at {format_time(self.day)}: {self.switch}"
 
@@ -54,6 +71,15 @@ class Switch:
     def has_dexamethasone(self) -> bool:
         """Whether dexamethasone is given before the switch or in those who stay."""
         return self.stay.has_dexamethasone
+
+
+AnyRegimen = Regimen | Switch
+"""What can be simulated."""
+
+
+def parse_regimen(name: str) -> AnyRegimen:
+    """The regimen or switch of a name; raises RegimenError."""
+    return Switch.parse(name) if ";" in name else Regimen.parse(name)
 
 
 def _doses_before(regimen: Regimen, day: float) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from scipy import stats
 
 from bayes_isa.data.schema import nearest
 from bayes_isa.errors import ModelError
-from bayes_isa.regimens import Regimen, Switch
+from bayes_isa.regimens import AnyRegimen
 from bayes_isa.simulation.decisions import wilson
 from bayes_isa.simulation.pfs_endpoints import MONTH_DAYS
 from bayes_isa.simulation.simulate import simulate_trials
@@ -82,8 +82,8 @@ class TwoArmTrial:
 
 def assurance(
     fit: xr.DataTree,
-    regimen: str | Regimen | Switch,
-    reference: str | Regimen | Switch,
+    regimen: str | AnyRegimen,
+    reference: str | AnyRegimen,
     design: TwoArmTrial,
     *,
     n_trials: int = 1000,
@@ -192,8 +192,8 @@ def _analysed(design: TwoArmTrial, progression: np.ndarray, rng: np.random.Gener
 def _summary(
     result: xr.Dataset,
     design: TwoArmTrial,
-    regimen: str | Regimen | Switch,
-    reference: str | Regimen | Switch,
+    regimen: str | AnyRegimen,
+    reference: str | AnyRegimen,
 ) -> dict[str, Any]:
     share, n = float(result["success"].mean()), result.sizes["trial"]
     low, high = wilson(share, n)

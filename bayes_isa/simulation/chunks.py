@@ -262,8 +262,12 @@ def _processors() -> int:
 
 
 def _free_memory() -> float:
-    """Bytes of memory not in use; where the system does not tell, no bound."""
+    """Bytes of memory that can be had; all there is where the system does not tell, no bound where it tells nothing."""
     try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        # Free pages alone would leave out what the system only caches.
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return float(line.split()[1]) * 1024.0
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):
         return float("inf")

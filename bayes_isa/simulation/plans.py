@@ -14,13 +14,11 @@ from bayes_isa.kernels.panels import Panels, ReferenceParameters
 from bayes_isa.model.exposures import trial_exposure
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.pk import Exposure
-from bayes_isa.regimens import Regimen, Switch
+from bayes_isa.regimens import AnyRegimen, Regimen, Switch, parse_regimen
 from bayes_isa.simulation.engine import panel_ends
 from bayes_isa.simulation.patients import require_columns
 from bayes_isa.simulation.quadrature import simulation_panels
 from bayes_isa.simulation.response import CATEGORIES
-
-AnyRegimen = Regimen | Switch
 
 # Between doses every four weeks the hazard of fast growth is followed in half weeks.
 _WIDEST_DAY = 3.5
@@ -163,4 +161,4 @@ def _exposure(regimen: Regimen, patients: pd.DataFrame, spec: ModelSpec, horizon
 
 
 def _regimen(regimen: str | AnyRegimen) -> AnyRegimen:
-    return regimen if isinstance(regimen, Regimen | Switch) else Regimen.parse(regimen)
+    return parse_regimen(regimen) if isinstance(regimen, str) else regimen

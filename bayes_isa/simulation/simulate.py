@@ -15,11 +15,11 @@ from bayes_isa.errors import ConvergenceError, ModelError
 from bayes_isa.kernels.hazard import make_shape
 from bayes_isa.kernels.panels import ReferenceParameters
 from bayes_isa.model.spec import ModelSpec
+from bayes_isa.regimens import AnyRegimen
 from bayes_isa.simulation.chunks import compute, require_memory, stream
 from bayes_isa.simulation.parameters import PosteriorDraws, posterior_draws
 from bayes_isa.simulation.patients import draw_individuals
 from bayes_isa.simulation.plans import (
-    AnyRegimen,
     any_dexamethasone,
     hazard_flags,
     make_plans,

@@ -1,7 +1,7 @@
 import pytest
 
 from bayes_isa.errors import RegimenError
-from bayes_isa.regimens import Regimen, Switch
+from bayes_isa.regimens import Regimen, Switch, parse_regimen
 
 ISA = "20 mg/kg QW-Q2W"
 
@@ -12,6 +12,27 @@ def test_a_switch_says_what_it_is():
     assert str(switch) == "20 mg/kg QW-Q2W; in VGPR at 6mo: 20 mg/kg QW-Q2W-Q4W@6mo"
     assert not switch.has_dexamethasone
     assert Switch(f"{ISA} + dex", f"{ISA} + dex 0-3mo", 84.0).has_dexamethasone
+
+
+@pytest.mark.parametrize("response", ["MR", "PR", "VGPR"])
+@pytest.mark.parametrize("day", [84.0, 90.5, 168.0])
+def test_switches_read_what_they_print(response, day):
+    switch = (
+        Switch(f"{ISA} + dex", f"{ISA} + dex 0-13wk", day, response)
+        if day < 91
+        else Switch(ISA, ISA, day, response)
+    )
+    assert Switch.parse(str(switch)) == switch
+    assert parse_regimen(str(switch).lower().replace("vgpr", "VGPR")) == switch
+    assert parse_regimen(ISA) == Regimen.parse(ISA)
+
+
+@pytest.mark.parametrize(
+    "name", ["; in VGPR at 6mo: ", f"{ISA}; then {ISA}", f"{ISA}; in VGPR at soon: {ISA}"]
+)
+def test_switches_that_do_not_parse(name):
+    with pytest.raises(RegimenError):
+        parse_regimen(name)
 
 
 @pytest.mark.parametrize(

@@ -131,3 +131,30 @@ def test_a_population_without_a_covariate_of_the_model(run):
     with pytest.raises(DataError, match="albumin_g_per_l"):
         run([ISA], population=table)
     assert isinstance(table, pd.DataFrame)
+
+
+def test_each_source_of_uncertainty_alone(small, fit):
+    """Intervals of median PFS: all sources together are wider than any alone, and none leaves a single number."""
+    from bayes_isa.model.spec import ModelSpec
+    from bayes_isa.simulation.separate import separate_uncertainty
+
+    table = separate_uncertainty(
+        fit,
+        [LOW, ISA],
+        reference=ISA,
+        combinations=[(), ["parameters"], ["events"], SOURCES],
+        quantities=["median_pfs", "marginal_hazard_ratio"],
+        n_trials=30,
+        seed=1,
+        horizon_day=300.0,
+        trial=small.trial,
+        spec=ModelSpec(),
+    )
+    assert list(dict.fromkeys(table["varying"])) == ["nothing", "parameters", "events", ", ".join(SOURCES)]
+    rows = table.set_index(["varying", "regimen", "quantity"])
+    width = rows["p95"] - rows["p5"]
+    medians = width.xs((ISA, "median_pfs"), level=("regimen", "quantity"))
+    assert medians["nothing"] == 0.0
+    assert medians[", ".join(SOURCES)] > max(medians["parameters"], medians["events"]) > 0.0
+    ratios = width.xs((LOW, "marginal_hazard_ratio"), level=("regimen", "quantity"))
+    assert ratios["events"] == 0.0 < ratios["parameters"]
