@@ -43,7 +43,10 @@ class Population(StrEnum):
     """Whom to simulate."""
 
     fitted = "fitted"
+    resampled = "resampled"
+    redrawn = "redrawn"
     new = "new"
+    virtual = "virtual"
 
 
 Data = Annotated[
@@ -251,7 +254,11 @@ def compare(
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Simulated trials, each at one posterior draw.")] = 1000,
     population: Annotated[
-        Population, typer.Option(help="fitted: the patients of the fit; new: patients like them.")
+        Population,
+        typer.Option(
+            help="fitted: the patients of the fit; resampled: drawn from them; redrawn: their covariates, parameters "
+            "drawn anew; new: both; virtual: from the published baseline tables."
+        ),
     ] = Population.fitted,
     out: Annotated[
         Path | None,

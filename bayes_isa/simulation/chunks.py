@@ -140,7 +140,8 @@ def _run(
             if progress is not None:
                 progress(done, total)
 
-    tasks = [dask.delayed(one, pure=False)(*stretch) for stretch in listed]
+    # Named in order: the first trials first.
+    tasks = [dask.delayed(one)(*s, dask_key_name=f"trials-{s[0]:012d}") for s in listed]
     dask.compute(*tasks, scheduler="threads", num_workers=_processors())
 
 
@@ -193,7 +194,8 @@ def _tree(study: Study, attrs: dict[str, object], arrays: dict[str, Any], trials
 
 
 def _create(study: Study, attrs: dict[str, object], out: Path, size: int) -> None:
-    """A store of the right shape without results: everything but the variables by trial."""
+    """A store of the right shape without results: everything but the variables by trial. It appears all at once."""
+    growing = out.with_name(f"{out.name}.partial")
     one = simulate_stretch(study, 0, 1)
     count = study.sizes["trial"]
     empty = {
@@ -207,7 +209,7 @@ def _create(study: Study, attrs: dict[str, object], out: Path, size: int) -> Non
     root = tree.to_dataset().assign({_DONE: ("trial", done)})
     for group, dataset in (("/", root), ("/marginal", tree.children["marginal"].to_dataset(inherit=False))):
         dataset.to_zarr(
-            out,
+            growing,
             group=group,
             compute=False,
             consolidated=False,
@@ -215,6 +217,7 @@ def _create(study: Study, attrs: dict[str, object], out: Path, size: int) -> Non
             mode="w" if group == "/" else "a",
             write_empty_chunks=False,
         )
+    growing.replace(out)
 
 
 def _write(study: Study, first: int, last: int, where: str) -> None:
