@@ -149,21 +149,37 @@ def _outcomes(
     fixed = linear_predictor(hazard, betas, log_baseline=log_baseline) + np.zeros(chosen.size)
     with_dexamethasone = 0.0 if hazard is None or betas is None else float(hazard.dexamethasone @ betas)
     shift = dexamethasone_shift(parameters, codings)
-    return [
-        simulate_patients(
+    outcomes = []
+    for plan in study.plans:
+        of_patients = parameters.of_patients(
+            phi + plan.has_dexamethasone * shift, fixed + with_dexamethasone * plan.hazard_dexamethasone
+        )
+        outcome = simulate_patients(
             plan.panels,
             study.shape,
-            parameters.of_patients(
-                phi + plan.has_dexamethasone * shift, fixed + with_dexamethasone * plan.hazard_dexamethasone
-            ),
+            of_patients,
             chosen,
             target,
             study.visits,
             plan.visit_panel,
             plan.day_panel,
         )
-        for plan in study.plans
-    ]
+        _require_numbers(study, outcome, chosen, phi)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _require_numbers(study: Study, outcome: Outcome, chosen: np.ndarray, phi: np.ndarray) -> None:
+    """Raises ModelError when a curve is no number; infinite M-protein and hazard, in growth nobody treats, are."""
+    wrong = np.isnan(outcome.survival).any(axis=1) | np.isnan(outcome.log_m).any(axis=1)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        patient = study.pool.patients.index[chosen[first]]
+        raise ModelError(
+            f"the hazard or M-protein of {int(wrong.sum())} simulated patients is not a number, first of patient "
+            f"{patient} with log M0, KL, KD, R, EC50 = {np.round(phi[first], 3).tolist()}: "
+            "expected finite parameters; look at the posterior for extreme draws"
+        )
 
 
 def _switched(study: Study, column: Column, stay: Outcome, switch: Outcome) -> Outcome:

@@ -254,6 +254,13 @@ def test_fits_and_populations_that_cannot_be_simulated(run, fit, small):
         run([ISA], population=pd.DataFrame())
 
 
+def test_parameters_that_are_no_numbers(run, fit):
+    wrong = fit["posterior"].to_dataset().copy(deep=True)
+    wrong["phi"][0, 1, 3] = np.nan
+    with pytest.raises(ModelError, match=r"of 1 simulated patients is not a number, first of patient 004"):
+        run([ISA], fit=xr.DataTree.from_dict({"posterior": wrong}), n_trials=6)
+
+
 def test_patients_without_weight_or_age_are_listed(run):
     table = draw_population(5, seed=1)
     table.loc["002", "weight_kg"] = np.nan
