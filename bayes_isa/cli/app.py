@@ -266,6 +266,12 @@ def compare(
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="File for the table (CSV).")] = None,
     plot: Annotated[Path | None, typer.Option(help="File for the PFS curves (.png, .pdf or .svg).")] = None,
+    margin_weeks: Annotated[
+        float, typer.Option(help="Better: a median PFS longer than the reference's by more than this, weeks.")
+    ] = 0.0,
+    hazard_ratio_below: Annotated[
+        float, typer.Option(min=0.0, help="Or better: a hazard ratio below this.")
+    ] = 1.0,
     allow_unconverged: Annotated[
         bool, typer.Option("--allow-unconverged", help="Use a fit that fails its diagnostics.")
     ] = False,
@@ -301,6 +307,8 @@ def compare(
         out=out,
         csv=csv,
         plot=plot,
+        margin_weeks=margin_weeks,
+        hazard_ratio_below=hazard_ratio_below,
     )
     print_comparison(table, seed=seed, as_json=as_json)
 

@@ -92,6 +92,8 @@ def compare_and_write(
     out: Path | None = None,
     csv: Path | None = None,
     plot: Path | None = None,
+    margin_weeks: float = 0.0,
+    hazard_ratio_below: float = 1.0,
 ) -> pd.DataFrame:
     """Simulate trials, compare the regimens and write the files asked for; `out` *.zarr is streamed to and resumed."""
     streamed = out is not None and out.suffix == ".zarr"
@@ -106,7 +108,9 @@ def compare_and_write(
             allow_unconverged=True,  # the verbs have judged the fit themselves
             progress=lambda done, _: update(done, ""),
         )
-    table = compare_regimens(sims, reference=reference)
+    table = compare_regimens(
+        sims, reference=reference, margin_weeks=margin_weeks, hazard_ratio_below=hazard_ratio_below
+    )
     if out is not None and not streamed:
         sims.to_netcdf(out, engine="h5netcdf")
     if csv is not None:

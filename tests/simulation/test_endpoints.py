@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from lifelines import CoxPHFitter, KaplanMeierFitter
 from lifelines.statistics import logrank_test
 from lifelines.utils import restricted_mean_survival_time
@@ -14,7 +17,12 @@ from bayes_isa.errors import ModelError, RegimenError
 from bayes_isa.simulation import mprotein_endpoints as marker
 from bayes_isa.simulation import pfs_endpoints as pfs
 from bayes_isa.simulation.endpoints import ENDPOINTS, endpoints
-from bayes_isa.simulation.survival import log_rank, marginal_hazard_ratio, median_time
+from bayes_isa.simulation.survival import (
+    cox_hazard_ratio,
+    log_rank,
+    marginal_hazard_ratio,
+    median_time,
+)
 
 ISA, LOW, DEX = "20 mg/kg QW-Q2W", "10 mg/kg QW-Q2W", "20 mg/kg QW-Q2W + dex"
 
@@ -198,3 +206,27 @@ def test_endpoints_that_cannot_be_had(sims, run):
         endpoints(short, ["pfs_6_months"])
     with pytest.raises(ModelError, match="these are no simulated trials"):
         endpoints(xr.Dataset(), ["median_pfs"])
+
+
+arms = hnp.arrays(float, st.integers(2, 30), elements=st.integers(1, 40).map(float))
+
+
+@given(arms, arms)
+def test_exchanging_arms_inverts_the_hazard_ratio_and_the_sign_of_the_log_rank(one, other):
+    """With ties and everything censored from day 30 on."""
+    one_event, other_event = one < 30.0, other < 30.0
+    a = cox_hazard_ratio(one, one_event, other, other_event)
+    b = cox_hazard_ratio(other, other_event, one, one_event)
+    assert np.isnan(a) == np.isnan(b)
+    if np.isfinite(a):
+        assert a * b == pytest.approx(1.0, rel=1e-6)
+    z = log_rank(one, one_event, other, other_event)
+    assert z == pytest.approx(-log_rank(other, other_event, one, one_event), nan_ok=True)
+
+
+@given(arms, st.floats(0.1, 10.0))
+def test_a_change_of_the_time_unit_changes_no_comparison(one, scale):
+    other, yes = one[::-1] * 1.5, np.ones(one.size, dtype=bool)
+    ratio = cox_hazard_ratio(one, yes, other, yes)
+    assert cox_hazard_ratio(scale * one, yes, scale * other, yes) == pytest.approx(ratio, nan_ok=True)
+    assert median_time(scale * one, yes) == pytest.approx(scale * median_time(one, yes))
