@@ -13,6 +13,7 @@ from bayes_isa.errors import DataError, ModelError, RegimenError
 from bayes_isa.kernels.evaluate import evaluate_curves, event_times, log_m_at_measurements
 from bayes_isa.kernels.hazard import make_shape
 from bayes_isa.model.spec import ModelSpec
+from bayes_isa.simulation import plans
 from bayes_isa.simulation.engine import panel_ends, simulate_patients
 from bayes_isa.simulation.parameters import fit_at_truth, posterior_draws
 from bayes_isa.simulation.plans import make_plans, parse_regimens
@@ -186,6 +187,21 @@ def test_observed_values_have_the_residual_error(run, small):
     m = result["m_protein"].astype(float)
     z = (result["m_protein_observed"].astype(float) - m) / np.hypot(0.477, 0.0721 * m)
     assert stats.kstest(z.to_numpy().ravel(), "norm").pvalue > 1e-3
+
+
+def test_exposure_is_solved_once_for_each_regimen(run, monkeypatch):
+    """Whatever the number of trials, and whether a regimen comes alone or as a part of a switch."""
+    solved = []
+    real = plans.trial_exposure
+
+    def counting(kind, patients, doses, until):
+        solved.append(len(patients))
+        return real(kind, patients, doses, until)
+
+    monkeypatch.setattr(plans, "trial_exposure", counting)
+    late = "20 mg/kg QW-Q2W-Q4W@6mo"
+    run([ISA, late, f"{ISA}; in PR at 6mo: {late}"], n_trials=5)
+    assert solved == [24, 24]
 
 
 def test_progress_is_told(run):
