@@ -48,8 +48,14 @@ if TYPE_CHECKING:
     from bayes_isa.model.spec import ModelSpec
     from bayes_isa.plots.plot_mprotein import plot_mprotein
     from bayes_isa.plots.plot_pfs import plot_pfs
-    from bayes_isa.regimens import Regimen
+    from bayes_isa.regimens import Regimen, Switch
+    from bayes_isa.simulation.assurance import TwoArmTrial, assurance
+    from bayes_isa.simulation.chunks import open_trials
     from bayes_isa.simulation.compare import compare_regimens
+    from bayes_isa.simulation.earlier import earlier_progression
+    from bayes_isa.simulation.endpoints import endpoints
+    from bayes_isa.simulation.reproduce import reproduce
+    from bayes_isa.simulation.separate import separate_uncertainty
     from bayes_isa.simulation.simulate import simulate_trials
     from bayes_isa.simulation.virtual_trial import draw_virtual_trial, write_virtual_trial
 
@@ -63,21 +69,29 @@ _MODULE_OF = {
     "Prior": "bayes_isa.model.priors",
     "PriorSet": "bayes_isa.model.priors",
     "Regimen": "bayes_isa.regimens",
+    "Switch": "bayes_isa.regimens",
     "Trial": "bayes_isa.data",
+    "TwoArmTrial": "bayes_isa.simulation.assurance",
+    "assurance": "bayes_isa.simulation.assurance",
     "build_model": "bayes_isa.model.build",
     "compare_regimens": "bayes_isa.simulation.compare",
     "diagnose": "bayes_isa.inference.diagnose",
     "draw_virtual_trial": "bayes_isa.simulation.virtual_trial",
+    "earlier_progression": "bayes_isa.simulation.earlier",
+    "endpoints": "bayes_isa.simulation.endpoints",
     "fit": "bayes_isa.inference.fit",
     "load_example": "bayes_isa.data.examples",
     "load_fit": "bayes_isa.inference.storage",
     "load_priors": "bayes_isa.model.priors",
     "log_likelihood": "bayes_isa.model.likelihood",
+    "open_trials": "bayes_isa.simulation.chunks",
     "plot_mprotein": "bayes_isa.plots.plot_mprotein",
     "plot_pfs": "bayes_isa.plots.plot_pfs",
     "read_nonmem": "bayes_isa.data",
     "read_trial": "bayes_isa.data",
+    "reproduce": "bayes_isa.simulation.reproduce",
     "save_fit": "bayes_isa.inference.storage",
+    "separate_uncertainty": "bayes_isa.simulation.separate",
     "simulate_trials": "bayes_isa.simulation.simulate",
     "trial_from_tables": "bayes_isa.data",
     "write_trial": "bayes_isa.data",
@@ -93,21 +107,29 @@ __all__ = [
     "Prior",
     "PriorSet",
     "Regimen",
+    "Switch",
     "Trial",
+    "TwoArmTrial",
+    "assurance",
     "build_model",
     "compare_regimens",
     "diagnose",
     "draw_virtual_trial",
+    "earlier_progression",
+    "endpoints",
     "fit",
     "load_example",
     "load_fit",
     "load_priors",
     "log_likelihood",
+    "open_trials",
     "plot_mprotein",
     "plot_pfs",
     "read_nonmem",
     "read_trial",
+    "reproduce",
     "save_fit",
+    "separate_uncertainty",
     "simulate_trials",
     "trial_from_tables",
     "write_trial",

@@ -18,6 +18,9 @@ _HEADINGS = {
     "median_pfs_difference": "gain, weeks",
     "hazard_ratio": "hazard ratio",
     "week8_change": "M-protein at week 8, %",
+    "overall_response_rate": "ORR, %",
+    "probability_longer_median_pfs": "P(longer PFS)",
+    "probability_hazard_ratio_below": "P(lower hazard)",
 }
 
 
@@ -68,6 +71,8 @@ def comparison_table(table: pd.DataFrame) -> str:
         }
     )
     note = f"Median (5 %-95 %) over {table['n_trials'].iloc[0]} trials; reference: {table.attrs['reference']}"
+    margin, bound = table.attrs["margin_weeks"], table.attrs["hazard_ratio_below"]
+    note += f". Longer: by more than {margin:g} weeks; lower: hazard ratio below {bound:g}"
     return f"{plain_table(wide)}\n{note}"
 
 
@@ -77,7 +82,9 @@ def interval_of(table: pd.DataFrame, regimen: str, quantity: str) -> str:
     if rows.empty:
         return "-"
     row = rows.iloc[0]
-    digits = 2 if quantity == "hazard_ratio" else 1
+    digits = 2 if row["unit"] == "1" else 1
+    if quantity.startswith("probability"):  # its interval is Monte Carlo error, in the CSV and JSON
+        return _reached(row["median"], digits)
     middle, low, high = (_reached(row[column], digits) for column in ("median", "p5", "p95"))
     return f"{middle} ({low} to {high})"
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bayes_isa.data import Trial
     from bayes_isa.model.priors import PriorSet
     from bayes_isa.model.spec import ModelSpec
-    from bayes_isa.regimens import Regimen
+    from bayes_isa.regimens import AnyRegimen
 
 
 def fit_and_save(
@@ -72,7 +72,7 @@ def require_converged(fitted: xr.DataTree, *, allow: bool) -> None:
         )
 
 
-def parse_regimens(regimens: list[str], reference: str | None) -> tuple[dict[str, Regimen], str]:
+def parse_regimens(regimens: list[str], reference: str | None) -> tuple[dict[str, AnyRegimen], str]:
     """Regimens by short name, and the label of the reference: the first one unless `reference` names another.
 
     Raises RegimenError.
@@ -83,7 +83,7 @@ def parse_regimens(regimens: list[str], reference: str | None) -> tuple[dict[str
 
 def compare_and_write(
     fitted: xr.DataTree,
-    regimens: dict[str, Regimen],
+    regimens: dict[str, AnyRegimen],
     *,
     reference: str,
     trials: int,
@@ -92,8 +92,11 @@ def compare_and_write(
     out: Path | None = None,
     csv: Path | None = None,
     plot: Path | None = None,
+    margin_weeks: float = 0.0,
+    hazard_ratio_below: float = 1.0,
 ) -> pd.DataFrame:
-    """Simulate trials, compare the regimens and write the files asked for."""
+    """Simulate trials, compare the regimens and write the files asked for; `out` *.zarr is streamed to and resumed."""
+    streamed = out is not None and out.suffix == ".zarr"
     with progress("Simulating trials", trials) as update:
         sims = simulate_trials(
             fitted,
@@ -101,10 +104,14 @@ def compare_and_write(
             n_trials=trials,
             seed=seed,
             population=population,
+            out=out if streamed else None,
+            allow_unconverged=True,  # the verbs have judged the fit themselves
             progress=lambda done, _: update(done, ""),
         )
-    table = compare_regimens(sims, reference=reference)
-    if out is not None:
+    table = compare_regimens(
+        sims, reference=reference, margin_weeks=margin_weeks, hazard_ratio_below=hazard_ratio_below
+    )
+    if out is not None and not streamed:
         sims.to_netcdf(out, engine="h5netcdf")
     if csv is not None:
         table.to_csv(csv, index=False)
@@ -113,7 +120,7 @@ def compare_and_write(
     return table
 
 
-def write_pfs_plot(sims: xr.Dataset, path: Path) -> None:
+def write_pfs_plot(sims: xr.DataTree, path: Path) -> None:
     """The PFS curves as a picture; the ending of the file name says which kind."""
     from bayes_isa.plots.plot_pfs import plot_pfs
 

@@ -12,7 +12,7 @@ from bayes_isa.simulation.curves import pfs_curves
 _WEEK_DAYS = 7.0
 
 
-def plot_pfs(sims: xr.Dataset, *, level: float = 0.9, ax: Axes | None = None) -> Axes:
+def plot_pfs(sims: xr.Dataset | xr.DataTree, *, level: float = 0.9, ax: Axes | None = None) -> Axes:
     """Probability of PFS over time by regimen: median over simulated trials, with the central `level` as a band.
 
     sims: what `simulate_trials` returns. ax: where to draw; a new figure by default. Returns the axes, weeks against

@@ -24,6 +24,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,17 @@ DEXAMETHASONE_MG = 40.0
 DEXAMETHASONE_REDUCED_MG = 20.0
 DEXAMETHASONE_REDUCED_FROM_AGE = 75.0
 
+# The published ones, for the nearest to a name that does not parse.
+_EXAMPLES = (
+    "3 mg/kg Q2W",
+    "10 mg/kg Q2W",
+    "10 mg/kg Q2W-Q4W",
+    "10 mg/kg QW-Q2W",
+    "20 mg/kg QW-Q2W",
+    "20 mg/kg QW-Q2W + dex",
+    "20 mg/kg QW-Q2W + dex 0-6mo",
+    "20 mg/kg QW-Q2W + dex 0-3mo",
+)
 _NAME = re.compile(
     r"\s*(?P<amount>[-+.\d][-+.\deE]*)\s*mg\s*/\s*kg\s+(?P<schedule>[^\s,+]+)"
     r"(?:\s*\+\s*dex(?:amethasone)?\b(?P<window>[^,]*))?\s*(?:,(?P<modifiers>.*))?",
@@ -120,7 +132,9 @@ class Regimen:
         """
         match = _NAME.fullmatch(name)
         if match is None:
-            raise RegimenError(f"{name!r} is not a regimen: write one such as '20 mg/kg QW-Q2W + dex 0-3mo'")
+            near = get_close_matches(name, _EXAMPLES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"write one such as {_EXAMPLES[-1]!r}"
+            raise RegimenError(f"{name!r} is not a regimen: {hint}")
         regimen = cls(
             isatuximab_mg_per_kg=_number(match["amount"]),
             schedule=Schedule.parse(match["schedule"]),

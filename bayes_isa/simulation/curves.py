@@ -8,12 +8,13 @@ import numpy as np
 import xarray as xr
 
 from bayes_isa.errors import ModelError
+from bayes_isa.simulation.trials import Sims, trial_data
 
 _DAYS_APART = 7.0
 
 
 def pfs_curves(
-    sims: xr.Dataset, *, days: Sequence[float] | np.ndarray | None = None, level: float = 0.9
+    sims: Sims, *, days: Sequence[float] | np.ndarray | None = None, level: float = 0.9
 ) -> xr.Dataset:
     """Probability of PFS beyond each day, by regimen: median and central interval over simulated trials.
 
@@ -25,15 +26,10 @@ def pfs_curves(
     Returns `median`, `low` and `high` (regimen, day), probabilities. Raises ModelError when `sims` lacks these
     variables, `level` is no probability, or a day lies beyond the horizon.
     """
-    absent = [name for name in ("pfs_day", "event") if name not in sims]
-    if absent:
-        raise ModelError(
-            f"expected simulated trials; {', '.join(absent)} is missing: pass what simulate_trials returned"
-        )
+    root = trial_data(sims, "pfs_day", "event")
     if not 0.0 < level < 1.0:
         raise ModelError(f"level: expected a probability between 0 and 1, found {level!r}")
-    pfs_day = sims["pfs_day"].transpose("trial", "regimen", "patient").to_numpy()
-    event = sims["event"].transpose("trial", "regimen", "patient").to_numpy()
+    pfs_day, event = root["pfs_day"].to_numpy(), root["event"].to_numpy()
     horizon = float(pfs_day.max())
     at = np.arange(0.0, horizon + 1e-9, _DAYS_APART) if days is None else np.asarray(days, dtype=float)
     if at.size and (at.min() < 0.0 or at.max() > horizon):
@@ -46,6 +42,6 @@ def pfs_curves(
     dims = ("regimen", "day")
     return xr.Dataset(
         {"median": (dims, median), "low": (dims, low), "high": (dims, high)},
-        coords={"regimen": sims["regimen"].to_numpy(), "day": ("day", at, {"units": "day"})},
-        attrs={"level": level, "n_trials": sims.sizes["trial"], "n_patients": sims.sizes["patient"]},
+        coords={"regimen": root["regimen"].to_numpy(), "day": ("day", at, {"units": "day"})},
+        attrs={"level": level, "n_trials": root.sizes["trial"], "n_patients": root.sizes["patient"]},
     )

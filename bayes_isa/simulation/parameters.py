@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -88,6 +88,32 @@ class PosteriorDraws:
             s=scalar("s", 1.0),
             sigma_add=scalar("sigma_add", np.nan),
             sigma_prop=scalar("sigma_prop", np.nan),
+        )
+
+    def mean(self) -> PosteriorDraws:
+        """One draw in place of all: posterior means, of logs for what is positive; chain and draw are -1."""
+        scalars = {
+            name: np.array([values.mean() if name == "beta_link" else np.exp(np.log(values).mean())])
+            for name, values in self.scalars.items()
+        }
+        return replace(
+            self,
+            phi=self.phi.mean(axis=0, keepdims=True),
+            scalars=scalars,
+            effects={target: values.mean(axis=0, keepdims=True) for target, values in self.effects.items()},
+            chain=np.array([-1]),
+            draw=np.array([-1]),
+        )
+
+    def take(self, positions: np.ndarray) -> PosteriorDraws:
+        """Some of the draws."""
+        return replace(
+            self,
+            phi=self.phi[positions],
+            scalars={name: values[positions] for name, values in self.scalars.items()},
+            effects={target: values[positions] for target, values in self.effects.items()},
+            chain=self.chain[positions],
+            draw=self.draw[positions],
         )
 
     def choose(self, count: int, rng: np.random.Generator) -> np.ndarray:

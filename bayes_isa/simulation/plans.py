@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,12 @@ from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.panels import Panels, ReferenceParameters
 from bayes_isa.model.exposures import trial_exposure
 from bayes_isa.model.spec import ModelSpec
-from bayes_isa.regimens import Regimen
+from bayes_isa.pk import Exposure
+from bayes_isa.regimens import AnyRegimen, Regimen, Switch, parse_regimen
+from bayes_isa.simulation.engine import panel_ends
 from bayes_isa.simulation.patients import require_columns
 from bayes_isa.simulation.quadrature import simulation_panels
+from bayes_isa.simulation.response import CATEGORIES
 
 # Between doses every four weeks the hazard of fast growth is followed in half weeks.
 _WIDEST_DAY = 3.5
@@ -25,23 +28,36 @@ _WIDEST_DAY = 3.5
 class Plan:
     """One regimen for all patients of a pool to the horizon.
 
-    `hazard_dexamethasone` is the value of the covariate dexamethasone in the hazard, 0 or 1.
+    `hazard_dexamethasone` is the value of the covariate dexamethasone in the hazard, 0 or 1; `visit_panel` and
+    `day_panel` say on which panels the visits and the days of the survival curve end (see `panel_ends`).
     """
 
-    label: str
     has_dexamethasone: bool
     hazard_dexamethasone: float
     panels: Panels
+    visit_panel: np.ndarray
+    day_panel: np.ndarray
+
+
+@dataclass(frozen=True)
+class Column:
+    """One regimen of the result: the plan everybody follows, and, for a `Switch`, that of patients in response."""
+
+    label: str
+    plan: int
+    switched: int | None = None
+    day: float = np.inf
+    response: int = 0  # least code of `CATEGORIES`
 
 
 def parse_regimens(
-    regimens: Sequence[str | Regimen] | Mapping[str, str | Regimen],
-) -> dict[str, Regimen]:
+    regimens: Sequence[str | AnyRegimen] | Mapping[str, str | AnyRegimen],
+) -> dict[str, AnyRegimen]:
     """Regimens by label, a regimen's short name unless a mapping gives another.
 
     Raises RegimenError for a name that does not parse, none at all, or one given twice.
     """
-    if isinstance(regimens, str | Regimen):
+    if isinstance(regimens, str | Regimen | Switch):
         regimens = [regimens]
     if isinstance(regimens, Mapping):
         parsed = {str(label): _regimen(regimen) for label, regimen in regimens.items()}
@@ -60,7 +76,7 @@ def parse_regimens(
 
 
 def hazard_flags(
-    regimens: Mapping[str, Regimen], dexamethasone_hazard: str | Mapping[str, bool]
+    regimens: Mapping[str, AnyRegimen], dexamethasone_hazard: str | Mapping[str, bool]
 ) -> dict[str, float]:
     """Whether the hazard counts a regimen as with dexamethasone, by label.
 
@@ -83,61 +99,66 @@ def hazard_flags(
 
 
 def make_plans(
-    regimens: Mapping[str, Regimen],
+    regimens: Mapping[str, AnyRegimen],
     flags: Mapping[str, float],
     patients: pd.DataFrame,
     spec: ModelSpec,
     shape: Shape,
     reference: ReferenceParameters,
     visits: np.ndarray,
-    horizon_day: float,
-) -> list[Plan]:
-    """A plan for each regimen. Raises DataError listing patients without a weight or age that doses need."""
-    with_dexamethasone = any(regimen.has_dexamethasone for regimen in regimens.values())
-    needed = ("weight_kg", "age_years") if with_dexamethasone else ("weight_kg",)
-    require_columns(patients, needed, "doses: mg per kg, and dexamethasone by age")
-    age = patients["age_years"] if with_dexamethasone else np.full(len(patients), np.nan)
-    ids = [str(i) for i in patients.index]
-    horizon = np.full(len(patients), float(horizon_day))
-    plans = []
+    days: np.ndarray,
+) -> tuple[list[Plan], list[Column]]:
+    """The plans that `regimens` take, each regimen's exposure solved once, and the columns made of them.
+
+    `days`: of the survival curve, from 0 to the horizon, multiples of 3.5 but for the last. Raises DataError listing
+    patients without a weight or age that doses need.
+    """
+    _require_dosing_columns(regimens, patients)
+    horizon = np.full(len(patients), float(days[-1]))
+    panels: dict[Regimen, Panels] = {}
+    plans: dict[tuple[Regimen, float], Plan] = {}
+
+    def plan_of(regimen: Regimen, flag: float) -> int:
+        if regimen not in panels:
+            exposure = _exposure(regimen, patients, spec, horizon)
+            panels[regimen] = simulation_panels(
+                exposure, shape, reference, visits, horizon, widest_day=_WIDEST_DAY, tolerance=spec.tolerance
+            )
+        made = panels[regimen]
+        if (regimen, flag) not in plans:
+            ends = (panel_ends(made, visits), panel_ends(made, days))
+            plans[regimen, flag] = Plan(regimen.has_dexamethasone, flag, made, *ends)
+        return list(plans).index((regimen, flag))
+
+    columns = []
     for label, regimen in regimens.items():
-        doses = regimen.doses(ids, patients["weight_kg"], age, horizon)
-        exposure = trial_exposure(spec.exposure, patients.set_axis(pd.Index(ids)), doses, horizon)
-        panels = simulation_panels(
-            exposure, shape, reference, visits, horizon, widest_day=_WIDEST_DAY, tolerance=spec.tolerance
-        )
-        plans.append(Plan(label, regimen.has_dexamethasone, flags[label], panels))
-    return plans
+        flag = flags[label]
+        if isinstance(regimen, Switch):
+            least = CATEGORIES.index(regimen.response)
+            stay, switch = plan_of(regimen.stay, flag), plan_of(regimen.switch, flag)
+            columns.append(Column(label, stay, switch, regimen.day, least))
+        else:
+            columns.append(Column(label, plan_of(regimen, flag)))
+    return list(plans.values()), columns
 
 
-def take_patients(panels: Panels, chosen: np.ndarray) -> Panels:
-    """The panels of these patients, by position, in this order; a patient may come several times."""
-    design = panels.design
-    panel, panel_offset = _segments(design.panel_offset, chosen)
-    node, _ = _segments(panels.rule.order * design.panel_offset, chosen)
-    measurement, measurement_offset = _segments(design.measurement_offset, chosen)
-    # What an array of the design runs over is the first word of its name.
-    position = {"node": node, "event": chosen, "hazard": chosen, "measurement": measurement}
-    taken = {
-        name: values[position[name.partition("_")[0]]]
-        for name, values in design._asdict().items()
-        if not name.endswith("_offset")
-    }
-    return replace(
-        panels,
-        design=design._replace(panel_offset=panel_offset, measurement_offset=measurement_offset, **taken),
-        panel_start=panels.panel_start[panel],
-        panel_end=panels.panel_end[panel],
-        error=panels.error[chosen],
-    )
+def _require_dosing_columns(regimens: Mapping[str, AnyRegimen], patients: pd.DataFrame) -> None:
+    needed = ("weight_kg", "age_years") if any_dexamethasone(regimens.values()) else ("weight_kg",)
+    require_columns(patients, needed, "doses: mg per kg, and dexamethasone by age")
 
 
-def _segments(offset: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the chosen segments of a ragged array, one after another, and their new offsets."""
-    length = np.diff(offset)[chosen]
-    new = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-    return np.arange(new[-1]) + np.repeat(offset[:-1][chosen] - new[:-1], length), new
+def any_dexamethasone(regimens: Iterable[AnyRegimen]) -> bool:
+    """Whether any of these gives dexamethasone, before or after a switch."""
+    parts = [r for x in regimens for r in ((x.stay, x.switch) if isinstance(x, Switch) else (x,))]
+    return any(regimen.has_dexamethasone for regimen in parts)
 
 
-def _regimen(regimen: str | Regimen) -> Regimen:
-    return regimen if isinstance(regimen, Regimen) else Regimen.parse(regimen)
+def _exposure(regimen: Regimen, patients: pd.DataFrame, spec: ModelSpec, horizon: np.ndarray) -> Exposure:
+    age = patients["age_years"] if regimen.has_dexamethasone else np.full(len(patients), np.nan)
+    ids = [str(i) for i in patients.index]
+    doses = regimen.doses(ids, patients["weight_kg"], age, horizon)
+    return trial_exposure(spec.exposure, patients.set_axis(pd.Index(ids)), doses, horizon)
+
+
+def _regimen(regimen: str | AnyRegimen) -> AnyRegimen:
+    return parse_regimen(regimen) if isinstance(regimen, str) else regimen

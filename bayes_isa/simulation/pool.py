@@ -1,7 +1,8 @@
-"""The patients that simulated trials are made of: those of the fit, or new ones drawn from a pool."""
+"""The patients that simulated trials are made of."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_isa.data.covariates import design_matrix
+from bayes_isa.data.population import draw_population
 from bayes_isa.data.schema import nearest
 from bayes_isa.data.trial import Trial
 from bayes_isa.errors import DataError, ModelError, Problem
@@ -22,17 +24,34 @@ from bayes_isa.simulation.patients import (
     with_individual_pk,
 )
 
+POPULATIONS = ("fitted", "resampled", "redrawn", "new", "virtual")
+_OWN = ("fitted", "resampled")  # with their own individual parameters
+_SAMPLED = ("resampled", "new", "virtual", "table")  # drawn with replacement
+# Virtual patients that trials are drawn from: five times the study's, so that few come twice.
+_VIRTUAL = 1000
+
 
 @dataclass(frozen=True)
 class Pool:
-    """Patients that trials of `size` are made of. `own`: each comes once, with its own parameters."""
+    """Patients that trials of `size` are made of."""
 
+    kind: str  # of `POPULATIONS`, or "table"
     patients: pd.DataFrame
     codings: dict[str, Coding]
-    own: bool
     size: int
+    weights: np.ndarray | None  # (pool,) probabilities of being drawn; None: the same for all
     log_baseline: np.ndarray  # (pool,) centred log of the observed baseline; of fitted patients only
     dexamethasone: np.ndarray  # (pool,) whether given in the fitted trial; likewise
+
+    @property
+    def own(self) -> bool:
+        """Whether patients keep the individual parameters they were fitted with."""
+        return self.kind in _OWN
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the patients of a trial are drawn from the pool, with replacement."""
+        return self.kind in _SAMPLED
 
 
 def fitted_data(fit: xr.DataTree, trial: Trial | None, spec: ModelSpec | None) -> tuple[Trial, ModelSpec]:
@@ -56,51 +75,80 @@ def make_pool(
     spec: ModelSpec,
     draws: PosteriorDraws,
     rng: np.random.Generator,
+    *,
+    weights: Mapping[str, float] | pd.Series | None = None,
 ) -> Pool:
     """The patients of `population`, see `simulate_trials`.
 
-    Raises ModelError for an unknown population or a number of patients that does not fit, DataError for
-    patients without the covariates of the model or its pharmacokinetics, or other than those fitted.
+    Raises ModelError for an unknown population, weights that make no sense or a number of patients that does not fit,
+    DataError for patients without the covariates of the model or its pharmacokinetics, or other than those fitted.
     """
     fitted_centers = {
         name: value
         for names in draws.names.values()
         for name, value in design_matrix(trial, list(names)).attrs["centers"].items()
     }
-    if isinstance(population, pd.DataFrame):
-        if population.empty:
-            raise DataError("the population to simulate has no patients")
-        patients = population if "id" not in population.columns else population.set_index("id")
-        patients = with_individual_pk(patients, rng) if spec.exposure == "pk" else patients
-    elif population in ("fitted", "new"):
-        patients = trial.patients
-    else:
-        close = nearest(population, ("fitted", "new"))
-        hint = f" (did you mean {close!r}?)" if close else ""
-        raise ModelError(f"population: expected 'fitted', 'new' or a table, found {population!r}{hint}")
-    own = isinstance(population, str) and population == "fitted"
-    if own:
-        _check_fitted(trial, draws, n_patients)
-    known = not isinstance(population, pd.DataFrame)
+    kind, patients = _patients(population, trial, spec, rng)
+    if kind in _OWN:
+        _check_fitted(trial, draws)
+    if kind not in _SAMPLED and n_patients not in (None, len(patients)):
+        raise ModelError(
+            f"n_patients is {n_patients}, the fit has {trial.n_patients}: "
+            "for another number use population='new' or 'resampled'"
+        )
     center = fitted_centers.get("log_baseline_m", 1.0)
     baseline = trial.baseline_mprotein.to_numpy(dtype=float)
     treated = trial.doses.loc[trial.doses["drug"] == "dexamethasone", "id"]
     return Pool(
+        kind=kind,
         patients=patients,
         codings=code_patients(patients, draws.names, fitted_centers),
-        own=own,
-        size=n_patients or (len(patients) if own or not known else trial.n_patients),
-        log_baseline=np.log(baseline / center) if known else np.empty(0),
-        dexamethasone=trial.patients.index.isin(treated).astype(float) if known else np.empty(0),
+        size=n_patients or (len(patients) if kind in ("table", *_OWN, "redrawn") else trial.n_patients),
+        weights=_probabilities(weights, kind, patients),
+        log_baseline=np.log(baseline / center) if kind in _OWN else np.empty(0),
+        dexamethasone=trial.patients.index.isin(treated).astype(float) if kind in _OWN else np.empty(0),
     )
 
 
-def _check_fitted(trial: Trial, draws: PosteriorDraws, n_patients: int | None) -> None:
-    if n_patients not in (None, trial.n_patients):
-        raise ModelError(
-            f"n_patients is {n_patients}, the fit has {trial.n_patients}: "
-            "for another number use population='new'"
-        )
+def _patients(
+    population: str | pd.DataFrame, trial: Trial, spec: ModelSpec, rng: np.random.Generator
+) -> tuple[str, pd.DataFrame]:
+    """Kind of population, and its patients with pharmacokinetics where the model needs them."""
+    if isinstance(population, pd.DataFrame):
+        if population.empty:
+            raise DataError("the population to simulate has no patients")
+        kind, patients = "table", population if "id" not in population.columns else population.set_index("id")
+    elif population == "virtual":
+        kind, patients = "virtual", draw_population(_VIRTUAL, seed=rng)
+    elif population in POPULATIONS:
+        return population, trial.patients
+    else:
+        close = nearest(str(population), POPULATIONS)
+        hint = f" (did you mean {close!r}?)" if close else ""
+        expected = ", ".join(map(repr, POPULATIONS))
+        raise ModelError(f"population: expected {expected} or a table, found {population!r}{hint}")
+    return kind, with_individual_pk(patients, rng) if spec.exposure == "pk" else patients
+
+
+def _probabilities(
+    weights: Mapping[str, float] | pd.Series | None, kind: str, patients: pd.DataFrame
+) -> np.ndarray | None:
+    if weights is None:
+        return None
+    if kind not in _SAMPLED:
+        raise ModelError(f"population {kind!r} has every patient once: weights go with 'resampled' or 'new'")
+    by_id = pd.Series(dict(weights), dtype=float)
+    by_id.index = by_id.index.map(str)
+    ids = patients.index.map(str)
+    absent = [i for i in ids if i not in by_id.index]
+    values = by_id.reindex(ids).to_numpy()
+    if absent or not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
+        found = f"none for patient {absent[0]}" if absent else "a negative, missing or no positive number"
+        raise ModelError(f"weights: expected a number of 0 or more for each patient, found {found}")
+    return values / values.sum()
+
+
+def _check_fitted(trial: Trial, draws: PosteriorDraws) -> None:
     ids = tuple(str(i) for i in trial.patients.index)
     if ids != draws.patient_ids:
         message = "is not the same in trial and fit"
@@ -112,11 +160,12 @@ def trial_individuals(
     position: int, parameters: ParameterSet, pool: Pool, draws: PosteriorDraws, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Coding], np.ndarray]:
     """Positions (n,), phi (n, 5) off dexamethasone, codings and centred log baselines (n,) of one trial."""
+    everyone = np.arange(len(pool.patients))
+    chosen = rng.choice(everyone.size, size=pool.size, p=pool.weights) if pool.sampled else everyone
+    codings = {target: coding.take(chosen) for target, coding in pool.codings.items()}
     if pool.own:
         shift = dexamethasone_shift(parameters, pool.codings)
-        phi = draws.phi[position] - pool.dexamethasone[:, None] * shift
-        return np.arange(pool.size), phi, pool.codings, pool.log_baseline
-    chosen = rng.integers(len(pool.patients), size=pool.size)
-    codings = {target: coding.take(chosen) for target, coding in pool.codings.items()}
-    phi, observed, center = draw_individuals(parameters, codings, pool.size, rng)
+        phi = draws.phi[position, chosen] - pool.dexamethasone[chosen, None] * shift
+        return chosen, phi, codings, pool.log_baseline[chosen]
+    phi, observed, center = draw_individuals(parameters, codings, chosen.size, rng)
     return chosen, phi, codings, np.log(observed / center)

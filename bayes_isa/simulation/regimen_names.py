@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bayes_isa.data.schema import nearest
 from bayes_isa.errors import RegimenError
-from bayes_isa.regimens import Regimen
+from bayes_isa.regimens import parse_regimen
 
 
 def require_regimen(name: str, labels: Iterable[object]) -> str:
@@ -18,7 +18,7 @@ def require_regimen(name: str, labels: Iterable[object]) -> str:
     if name in known:
         return name
     try:
-        canonical = str(Regimen.parse(name))
+        canonical = str(parse_regimen(name))
     except RegimenError:
         canonical = ""
     if canonical in known:

@@ -1,124 +1,221 @@
-"""Trials that could be run next: every regimen given to the same patients, once per posterior draw."""
+"""Trials that could be run next: every regimen given to the same patients, at one parameter set each."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from bayes_isa.data.trial import Trial
-from bayes_isa.errors import ModelError
-from bayes_isa.kernels.evaluate import evaluate_curves, event_times, log_m_at_measurements
-from bayes_isa.kernels.hazard import Shape, make_shape
+from bayes_isa.errors import ConvergenceError, ModelError
+from bayes_isa.kernels.hazard import make_shape
 from bayes_isa.kernels.panels import ReferenceParameters
 from bayes_isa.model.spec import ModelSpec
-from bayes_isa.regimens import Regimen
+from bayes_isa.regimens import AnyRegimen
+from bayes_isa.simulation.chunks import compute, require_memory, stream
 from bayes_isa.simulation.parameters import PosteriorDraws, posterior_draws
-from bayes_isa.simulation.patients import (
-    dexamethasone_shift,
-    draw_individuals,
-    linear_predictor,
+from bayes_isa.simulation.patients import draw_individuals
+from bayes_isa.simulation.plans import (
+    any_dexamethasone,
+    hazard_flags,
+    make_plans,
+    parse_regimens,
 )
-from bayes_isa.simulation.plans import Plan, hazard_flags, make_plans, parse_regimens, take_patients
-from bayes_isa.simulation.pool import Pool, fitted_data, make_pool, trial_individuals
+from bayes_isa.simulation.pool import Pool, fitted_data, make_pool
+from bayes_isa.simulation.study import SOURCES, Study, check_sources, setup_stream
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 VISIT_DAYS = 28.0
+# Of the survival curves averaged over patients; panels end on multiples of half a week.
+_CURVE_DAYS = 7.0
 # Parameter sets that panels are made accurate for; 99 % of event times are then exact to 0.02 days.
 _REFERENCE_SETS = 16
 
 
 def simulate_trials(
     fit: xr.DataTree,
-    regimens: Sequence[str | Regimen] | Mapping[str, str | Regimen],
+    regimens: Sequence[str | AnyRegimen] | Mapping[str, str | AnyRegimen],
     *,
     n_trials: int = 1000,
     seed: int,
     population: str | pd.DataFrame = "fitted",
     n_patients: int | None = None,
+    weights: Mapping[str, float] | pd.Series | None = None,
+    vary: Iterable[str] = SOURCES,
     horizon_day: float = 609.0,
+    visit_days: float = VISIT_DAYS,
     dexamethasone_hazard: str | Mapping[str, bool] = "regimen",
     observed: bool = False,
     trial: Trial | None = None,
     spec: ModelSpec | None = None,
+    allow_unconverged: bool = False,
+    out: str | Path | None = None,
+    chunk_trials: int | None = None,
+    client: Client | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> xr.Dataset:
-    """Simulated trials of `regimens`, each trial with one posterior draw of a fit.
+) -> xr.DataTree:
+    """Simulated trials of `regimens`, each trial at one posterior draw of a fit.
 
-    All regimens of a trial share patients, parameters and event quantiles, so that their differences are
-    precise. Treatment goes on to `horizon_day` (default 20 months, as published) in whoever has not
-    progressed.
+    All regimens of a trial share patients, parameters and event quantiles, so that their differences are precise.
+    Treatment goes on to `horizon_day` (default 20 months, as published) in whoever has not progressed. With constant
+    exposure regimens differ in dexamethasone alone.
 
-    regimens    short names or `Regimen`s; a mapping gives them labels of your own.
+    regimens    short names, `Regimen`s or `Switch`es; a mapping gives them labels of your own.
     n_trials    draws are not repeated before all have been used.
-    population  "fitted": the patients of the fit with their own individual parameters; "new": `n_patients`
-                (default: as in the fit) drawn with their covariates and pharmacokinetics from the fit's, or
-                from the rows of a table (columns of patients.csv; missing PK parameters are drawn; default:
-                as many as rows), with individual parameters drawn from the population.
-    dexamethasone_hazard  whether the hazard's covariate dexamethasone is 1: "regimen" (for every regimen with
-                it), "off", or a mapping from labels to bools that overrides "regimen". In the published
-                simulations it was off where dexamethasone was stopped after 3 or 6 months.
+    population  "fitted": the patients of the fit, each with its own individual parameters, in every trial.
+                "resampled": those patients drawn with replacement, `n_patients` of them, `weights` (by id) times as
+                often: another mix of patients. "redrawn": the covariates and pharmacokinetics of the fitted patients,
+                each once, individual parameters drawn anew from the population. "new": the same with patients drawn
+                with replacement. "virtual": new patients from the covariate model of `draw_population`. A table
+                (columns of patients.csv; missing PK parameters are drawn): new patients from its rows.
+    vary        the sources of uncertainty that differ between trials, any of "parameters" (the posterior; held: its
+                mean, of logs for positive parameters), "patients" (who is drawn and their individual parameters,
+                given the population's; "fitted" patients stay the same persons), "events" (event quantiles and
+                residual error). What is held is the same in all trials. With ["events"] and "fitted" patients the
+                intervals are those of the publication: parameters and individuals held.
+    visit_days  between visits, a multiple of 3.5 days.
+    dexamethasone_hazard  whether the hazard's covariate dexamethasone is 1: "regimen" (for every regimen with it),
+                "off", or a mapping from labels to bools that overrides "regimen". In the published simulations it was
+                off where dexamethasone was stopped after 3 or 6 months.
     observed    also simulate measurements with residual error, not cut at a limit of quantification.
     trial, spec  what was fitted; taken from the fit when not given.
-    progress    called with (trials done, trials) after each.
+    allow_unconverged  simulate from a fit that fails `diagnose` all the same.
+    out         a directory to stream results to (Zarr), for studies larger than memory: they come back lazily, as
+    dask
+                arrays. An interrupted run with the same arguments resumes.
+    chunk_trials  trials a task simulates at once; the result does not depend on it.
+    client      a `distributed.Client` whose workers simulate; threads of this process by default. With `out`, workers
+                write to it themselves: they must see the same file system.
+    progress    called with (trials done, trials).
 
-    Returns a Dataset with dims (trial, regimen, patient, visit): `pfs_day` (days, the horizon where
-    censored), `event` (bool), `m_protein` (g/L, float32, without residual error, as if treatment went on)
-    every 28 days and, on request, `m_protein_observed`; coords `chain` and `draw` of each trial, `visit_day`,
-    `source_patient` of new patients. About 80 MB for 1000 trials of 201 patients and 4 regimens.
+    Returns a DataTree. At its root, dims (trial, regimen, patient, visit): `pfs_day` (days, the horizon where
+    censored), `event` (bool), `m_protein` (g/L, float32, without residual error, as if treatment went on; infinite
+    beyond 3e38) and on request `m_protein_observed`; coords `chain` and `draw` of each trial (-1: the posterior
+    mean), `visit_day`, `source_patient` where patients are drawn. Group "marginal": `survival` (trial, regimen,
+    day), PFS probability by the model, averaged over the trial's patients. About 80 MB for 1000 trials of 201
+    patients and 4 regimens.
 
-    With constant exposure regimens differ in dexamethasone alone.
-
-    Raises RegimenError for an impossible regimen, DataError for patients without the covariates that doses or
-    the model need, ModelError for a fit that cannot be simulated from. Source: CPT:PSP 2023, trial
+    Raises RegimenError for an impossible regimen, DataError for patients without the covariates that doses or the
+    model need, ConvergenceError for a fit that fails its diagnostics, ModelError for a fit that cannot be simulated
+    from, results that do not fit memory, or an `out` that holds another study. Source: CPT:PSP 2023, trial
     simulations.
     """
-    _check_counts(n_trials, n_patients, horizon_day)
-    parsed = parse_regimens(regimens)
-    flags = hazard_flags(parsed, dexamethasone_hazard)
-    trial, spec = fitted_data(fit, trial, spec)
+    _check_counts(n_trials, n_patients, horizon_day, visit_days, chunk_trials)
+    study, attrs = _prepare(
+        fit,
+        parse_regimens(regimens),
+        n_trials=n_trials,
+        seed=seed,
+        population=population,
+        n_patients=n_patients,
+        weights=weights,
+        vary=check_sources(vary),
+        horizon_day=float(horizon_day),
+        visit_days=float(visit_days),
+        dexamethasone_hazard=dexamethasone_hazard,
+        observed=observed,
+        data=(trial, spec),
+        allow_unconverged=allow_unconverged,
+    )
+    if out is None:
+        require_memory(study, n_trials, 'give `out="sims.zarr"` to stream them to disk')
+        return compute(study, attrs, chunk_trials, client, progress)
+    return stream(study, attrs, Path(out), chunk_trials, client, progress)
+
+
+def _prepare(
+    fit: xr.DataTree,
+    regimens: dict[str, AnyRegimen],
+    *,
+    n_trials: int,
+    seed: int,
+    population: str | pd.DataFrame,
+    n_patients: int | None,
+    weights: Mapping[str, float] | pd.Series | None,
+    vary: frozenset[str],
+    horizon_day: float,
+    visit_days: float,
+    dexamethasone_hazard: str | Mapping[str, bool],
+    observed: bool,
+    data: tuple[Trial | None, ModelSpec | None],
+    allow_unconverged: bool,
+) -> tuple[Study, dict[str, object]]:
+    """The study, and what its result says about how it was made."""
+    flags = hazard_flags(regimens, dexamethasone_hazard)
     draws = posterior_draws(fit)
-    _check_dexamethasone(draws, parsed)
-    start, *streams = np.random.SeedSequence(seed).spawn(n_trials + 1)
-    setup = np.random.default_rng(start)
-    pool = make_pool(population, n_patients, trial, spec, draws, setup)
-    chosen = draws.choose(n_trials, setup)
-    shape = make_shape(spec.link, spec.hazard, spec.effect)
-    visits = np.arange(0.0, horizon_day + 1e-9, VISIT_DAYS)
+    if not allow_unconverged:
+        _require_converged(fit)
+    _check_dexamethasone(draws, regimens)
+    trial, spec = fitted_data(fit, *data)
+    setup = setup_stream(seed)
+    pool = make_pool(population, n_patients, trial, spec, draws, setup, weights=weights)
     reference = _reference(pool, draws, setup)
-    plans = make_plans(parsed, flags, pool.patients, spec, shape, reference, visits, horizon_day)
-    out = _empty(plans, pool, draws, chosen, visits, horizon_day, observed, seed)
-    # Views of the result, filled in place.
-    arrays = {str(name): values.to_numpy() for name, values in out.variables.items()}
+    shape = make_shape(spec.link, spec.hazard, spec.effect)
+    visits = np.arange(0.0, horizon_day + 1e-9, visit_days)
+    days = np.union1d(np.arange(0.0, horizon_day, _CURVE_DAYS), [horizon_day])
+    plans, columns = make_plans(regimens, flags, pool.patients, spec, shape, reference, visits, days)
+    if "parameters" in vary:
+        chosen = draws.choose(n_trials, setup)
+        used, chosen = np.unique(chosen, return_inverse=True)
+        draws = draws.take(used)
+    else:
+        draws, chosen = draws.mean(), np.zeros(n_trials, dtype=np.int64)
+    study = Study(seed, vary, draws, chosen, pool, plans, columns, shape, visits, days, observed)
+    attrs: dict[str, object] = {
+        "seed": seed,
+        "horizon_day": horizon_day,
+        "population": pool.kind,
+        "vary": ", ".join(name for name in SOURCES if name in vary),
+    }
+    return study, attrs
 
-    def one(number: int) -> None:
-        rng = np.random.default_rng(streams[number])
-        _simulate(number, int(chosen[number]), pool, draws, plans, shape, rng, arrays)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
-        for done, _ in enumerate(workers.map(one, range(n_trials)), start=1):
-            if progress is not None:
-                progress(done, n_trials)
-    return out
-
-
-def _check_counts(n_trials: int, n_patients: int | None, horizon_day: float) -> None:
+def _check_counts(
+    n_trials: int,
+    n_patients: int | None,
+    horizon_day: float,
+    visit_days: float,
+    chunk_trials: int | None,
+) -> None:
     if n_trials < 1:
         raise ModelError(f"n_trials is {n_trials}; simulate at least one")
     if n_patients is not None and n_patients < 1:
         raise ModelError(f"n_patients is {n_patients}; a trial needs at least one patient")
     if not 0.0 < horizon_day < np.inf:
         raise ModelError(f"horizon_day is {horizon_day}; give a positive number of days")
+    if not (visit_days > 0.0 and float(visit_days / 3.5).is_integer()):
+        raise ModelError(f"visit_days is {visit_days}; give a positive multiple of 3.5 days")
+    if chunk_trials is not None and chunk_trials < 1:
+        raise ModelError(f"chunk_trials is {chunk_trials}; a chunk needs at least one trial")
 
 
-def _check_dexamethasone(draws: PosteriorDraws, regimens: Mapping[str, Regimen]) -> None:
-    asked = [label for label, regimen in regimens.items() if regimen.has_dexamethasone]
+def _check_dexamethasone(draws: PosteriorDraws, regimens: Mapping[str, AnyRegimen]) -> None:
+    asked = [label for label, regimen in regimens.items() if any_dexamethasone([regimen])]
     if asked and not draws.knows_dexamethasone:
         raise ModelError(
             f"the fitted data have no dexamethasone, so its effect is unknown: leave out {', '.join(asked)}"
+        )
+
+
+def _require_converged(fit: xr.DataTree) -> None:
+    """A tree without sampler statistics, such as `fit_at_truth`, was not sampled and cannot fail."""
+    if "sample_stats" not in fit.children:
+        return
+    from bayes_isa.inference.diagnose import diagnose
+
+    failures = diagnose(fit).failures
+    if failures:
+        shown = "\n".join(f"  - {failure}" for failure in failures[:5])
+        more = f"\n  ... and {len(failures) - 5} more" if len(failures) > 5 else ""
+        raise ConvergenceError(
+            "trials simulated from a fit that failed its diagnostics would mislead; fit again, or say "
+            f"allow_unconverged=True:\n{shown}{more}"
         )
 
 
@@ -126,93 +223,10 @@ def _reference(pool: Pool, draws: PosteriorDraws, rng: np.random.Generator) -> R
     """Parameter sets from the posterior that panels are made accurate for."""
     positions = draws.choose(_REFERENCE_SETS, rng)
     sets = [draws.at(int(position)) for position in positions]
-    everyone = np.arange(len(pool.patients))
     if pool.own:
         phi = draws.phi[positions]
     else:
-        phi = np.array([draw_individuals(s, pool.codings, everyone.size, rng)[0] for s in sets])
+        n = len(pool.patients)
+        phi = np.array([draw_individuals(s, pool.codings, n, rng)[0] for s in sets])
     shared = (np.array([getattr(s, name) for s in sets]) for name in ("k", "beta_link", "te", "s"))
     return ReferenceParameters(phi, *shared)
-
-
-def _simulate(
-    number: int,
-    position: int,
-    pool: Pool,
-    draws: PosteriorDraws,
-    plans: Sequence[Plan],
-    shape: Shape,
-    rng: np.random.Generator,
-    out: Mapping[str, np.ndarray],
-) -> None:
-    """One trial of every regimen, written to its place in the arrays `out`."""
-    parameters = draws.at(position)
-    chosen, phi, codings, log_baseline = trial_individuals(position, parameters, pool, draws, rng)
-    target = rng.exponential(size=pool.size)
-    hazard = codings.get("hazard")
-    betas = parameters.effects.get("hazard")
-    fixed = linear_predictor(hazard, betas, log_baseline=log_baseline) + np.zeros(pool.size)
-    by_dexamethasone = (
-        float(hazard.dexamethasone @ betas) if hazard is not None and betas is not None else 0.0
-    )
-    shift = dexamethasone_shift(parameters, codings)
-    n_visits = out["visit_day"].size
-    noise = rng.standard_normal((pool.size, n_visits)) if "m_protein_observed" in out else None
-    for column, plan in enumerate(plans):
-        panels = plan.panels if pool.own else take_patients(plan.panels, chosen)
-        of_patients = parameters.of_patients(
-            phi + plan.has_dexamethasone * shift, fixed + by_dexamethasone * plan.hazard_dexamethasone
-        )
-        curves = evaluate_curves(panels, shape, of_patients)
-        day = event_times(panels, curves, target)
-        log_m = log_m_at_measurements(panels, curves, of_patients).reshape(pool.size, n_visits + 1)[:, :-1]
-        m = np.exp(np.minimum(log_m, _LOG_LARGEST))
-        out["event"][number, column] = np.isfinite(day)
-        out["pfs_day"][number, column] = np.minimum(day, panels.design.event_day)
-        out["m_protein"][number, column] = m
-        if noise is not None:
-            out["m_protein_observed"][number, column] = m + parameters.residual_sd(m) * noise
-    if not pool.own:
-        out["source_patient"][number] = pool.patients.index.to_numpy()[chosen].astype(str)
-
-
-# Untreated growth to the horizon leaves every scale; float32 ends at 3e38.
-_LOG_LARGEST = 80.0
-
-
-def _empty(
-    plans: Sequence[Plan],
-    pool: Pool,
-    draws: PosteriorDraws,
-    chosen: np.ndarray,
-    visits: np.ndarray,
-    horizon_day: float,
-    observed: bool,
-    seed: int,
-) -> xr.Dataset:
-    """The result before anything has been simulated."""
-    shape = (chosen.size, len(plans), pool.size)
-    dims = ("trial", "regimen", "patient")
-    ids = pool.patients.index.astype(str).to_numpy(dtype=object) if pool.own else np.arange(1, pool.size + 1)
-    out = xr.Dataset(
-        {
-            "pfs_day": (dims, np.full(shape, np.nan), {"units": "day"}),
-            "event": (dims, np.zeros(shape, dtype=bool)),
-            "m_protein": ((*dims, "visit"), np.zeros((*shape, visits.size), np.float32), {"units": "g/L"}),
-        },
-        coords={
-            "trial": np.arange(chosen.size),
-            "regimen": np.array([plan.label for plan in plans], dtype=object),
-            "patient": ids,
-            "visit_day": ("visit", visits, {"units": "day"}),
-            "chain": ("trial", draws.chain[chosen]),
-            "draw": ("trial", draws.draw[chosen]),
-        },
-        attrs={"seed": seed, "horizon_day": horizon_day, "population": "fitted" if pool.own else "new"},
-    )
-    if observed:
-        out["m_protein_observed"] = out["m_protein"].copy(deep=True)
-    if not pool.own:
-        width = max(len(str(i)) for i in pool.patients.index)
-        out.coords["source_patient"] = (("trial", "patient"), np.full((shape[0], shape[2]), "", f"<U{width}"))
-    return out

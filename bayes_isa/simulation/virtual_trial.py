@@ -30,12 +30,12 @@ from bayes_isa.simulation.patients import (
     linear_predictor,
     with_individual_pk,
 )
+from bayes_isa.simulation.pfs_endpoints import MONTH_DAYS
 from bayes_isa.simulation.quadrature import simulation_panels
 
 __all__ = ["VirtualTrial", "draw_virtual_trial", "read_truth", "write_virtual_trial"]
 
 VISIT_DAYS = 28.0  # M-protein at baseline and every 4 weeks, as in the studies
-MONTH_DAYS = 365.25 / 12
 _YEAR_DAYS = 365.25
 # Panels are made for the one true parameter set, so a tight tolerance costs little.
 _TOLERANCE = 1e-6

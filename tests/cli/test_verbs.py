@@ -18,11 +18,12 @@ from bayes_isa.inference.storage import FORMAT, load_fit, spec_of, trial_of
 from bayes_isa.kernels.hazard import HAZARDS, LINKS
 from bayes_isa.model.priors import available_priors
 from bayes_isa.model.spec import EXPOSURES
+from bayes_isa.simulation.chunks import open_trials
 
 from .conftest import Cli
 
-VERBS = ("quickstart", "check", "fit", "diagnose", "compare", "virtual-trial")
-RANDOM_VERBS = ("quickstart", "fit", "compare", "virtual-trial")
+VERBS = ("quickstart", "check", "fit", "diagnose", "compare", "reproduce", "virtual-trial")
+RANDOM_VERBS = ("quickstart", "fit", "compare", "reproduce", "virtual-trial")
 REGIMENS = ("-r", "10 mg/kg QW-Q2W", "-r", "20 mg/kg QW-Q2W")
 
 
@@ -246,6 +247,18 @@ def test_compare_writes_what_it_is_asked_for(cli: Cli, fit_file: Path, tmp_path:
     sims = xr.load_dataset(files["--out"], engine="h5netcdf")
     assert sims.sizes["trial"] == 5
     assert files["--plot"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_streams_to_a_store_and_resumes(cli: Cli, fit_file: Path, tmp_path: Path) -> None:
+    store = tmp_path / "sims.zarr"
+    options = ("--trials", 3, "--allow-unconverged", "--json", "--out", store)
+    first = cli("compare", fit_file, *REGIMENS, *options)
+    assert first.exit_code == 0
+    assert open_trials(store).sizes["trial"] == 3
+    assert cli("compare", fit_file, *REGIMENS, *options).stdout == first.stdout
+    other = cli("compare", fit_file, *REGIMENS, *options, "--seed", 2)
+    assert other.exit_code == 1
+    assert "simulated with other arguments" in other.stderr
 
 
 def test_compare_as_json_is_reproducible(cli: Cli, fit_file: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bayes_isa.errors import DataError, RegimenError
 from bayes_isa.regimens import PUBLISHED_REGIMENS, SIMULATED_ARMS, STUDY_ARMS, Delay, Reduction, Regimen
+from bayes_isa.regimens.regimen import _EXAMPLES
 
 from .test_schedule import days, schedules, windows
 
@@ -45,6 +46,10 @@ def test_regimens_read_what_they_print(regimen):
 @pytest.mark.parametrize("name", PUBLISHED_REGIMENS)
 def test_published_names_are_canonical(name):
     assert str(PUBLISHED_REGIMENS[name]) == name
+
+
+def test_names_suggested_are_the_published_ones():
+    assert set(_EXAMPLES) == set(PUBLISHED_REGIMENS)
 
 
 def test_published_regimens_are_those_of_study_and_simulations():
@@ -128,7 +133,9 @@ def test_doses_stop_in_time_and_come_in_order(regimen, until):
         ("1e mg/kg Q2W", "not a number"),
         ("20 mg/kg QW-2W", "did you mean QW-Q2W"),
         ("20 mg/kg Q-2W", "positive"),
-        ("20 QW-Q2W", "not a regimen"),
+        ("20 QW-Q2W", "not a regimen: did you mean '20 mg/kg QW-Q2W'"),
+        ("20 mg QW-Q2W + dex", r"did you mean '20 mg/kg QW-Q2W \+ dex'"),
+        ("twenty", r"write one such as '20 mg/kg QW-Q2W \+ dex 0-3mo'"),
         ("20 mg/kg QW-Q2W + pomalidomide", "not a regimen"),
         ("20 mg/kg QW-Q2W, double", "not a modifier"),
         ("20 mg/kg QW-Q2W, miss 0", "counted from 1"),

@@ -10,7 +10,10 @@ from lifelines import CoxPHFitter, KaplanMeierFitter
 
 from bayes_isa.errors import BayesIsaWarning, ModelError, RegimenError
 from bayes_isa.simulation.compare import QUANTITIES, compare_regimens
-from bayes_isa.simulation.summary import cox_hazard_ratio, hazard_ratio, median_pfs, week8_change
+from bayes_isa.simulation.endpoints import ENDPOINTS
+from bayes_isa.simulation.mprotein_endpoints import week8_change
+from bayes_isa.simulation.pfs_endpoints import hazard_ratio, median_pfs
+from bayes_isa.simulation.survival import cox_hazard_ratio
 
 ISA, LOW, DEX = "20 mg/kg QW-Q2W", "10 mg/kg QW-Q2W", "20 mg/kg QW-Q2W + dex"
 
@@ -105,19 +108,25 @@ def test_the_table(sims):
     assert list(table["regimen"].unique()) == [LOW, ISA, DEX]
     by_regimen = table.groupby("regimen")["quantity"].apply(set)
     assert by_regimen[LOW] == set(QUANTITIES)
-    assert by_regimen[ISA] == set(QUANTITIES) - {"hazard_ratio", "median_pfs_difference"}
-    assert (table["n_trials"] == 6).all()
-    assert (table["p5"] <= table["median"]).all()
-    assert (table["median"] <= table["p95"]).all()
-    units = table.set_index("quantity")["unit"].to_dict()
-    assert units == {
-        "median_pfs": "week",
-        "median_pfs_difference": "week",
-        "hazard_ratio": "1",
-        "week8_change": "%",
-        "week8_change_at_risk": "%",
+    versus = {name for name in QUANTITIES if name in ENDPOINTS and ENDPOINTS[name].versus}
+    assert by_regimen[ISA] == set(QUANTITIES) - versus - {
+        "probability_longer_median_pfs",
+        "probability_hazard_ratio_below",
     }
-    assert table.attrs == {"reference": ISA, "horizon_day": 500.0}
+    assert (table["n_trials"] == 6).all()
+    assert (table["p5"] <= table["median"] + 1e-12).all()
+    assert (table["median"] <= table["p95"] + 1e-12).all()
+    units = table.set_index("quantity")["unit"].to_dict()
+    assert {units[name] for name in ("median_pfs", "rmst", "median_pfs_difference")} == {"week"}
+    assert {units[name] for name in ("week8_change", "pfs_6_months", "overall_response_rate")} == {"%"}
+    assert {units[name] for name in ("hazard_ratio", "rank", "probability_best")} == {"1"}
+    assert table.attrs == {
+        "reference": ISA,
+        "horizon_day": 500.0,
+        "margin_weeks": 0.0,
+        "hazard_ratio_below": 1.0,
+        "left_out": [],
+    }
     rows = table.set_index(["regimen", "quantity"])["median"]
     assert rows[DEX, "hazard_ratio"] < 1 < rows[LOW, "hazard_ratio"]
     assert rows[DEX, "week8_change"] < rows[ISA, "week8_change"] < rows[LOW, "week8_change"]
@@ -168,5 +177,5 @@ def test_simulation_that_ends_before_week_8(run):
 
 
 def test_something_else_than_simulated_trials():
-    with pytest.raises(ModelError, match="pfs_day, event, m_protein is missing"):
+    with pytest.raises(ModelError, match="pfs_day, event, m_protein is missing; pass what"):
         compare_regimens(xr.Dataset(), reference=ISA)

@@ -13,8 +13,10 @@ from bayes_isa.errors import DataError, ModelError, RegimenError
 from bayes_isa.kernels.evaluate import evaluate_curves, event_times, log_m_at_measurements
 from bayes_isa.kernels.hazard import make_shape
 from bayes_isa.model.spec import ModelSpec
+from bayes_isa.simulation import plans
+from bayes_isa.simulation.engine import panel_ends, simulate_patients
 from bayes_isa.simulation.parameters import fit_at_truth, posterior_draws
-from bayes_isa.simulation.plans import make_plans, parse_regimens, take_patients
+from bayes_isa.simulation.plans import make_plans, parse_regimens
 from bayes_isa.simulation.pool import make_pool
 from bayes_isa.simulation.simulate import _reference
 
@@ -23,6 +25,7 @@ ISA, LOW, DEX = "20 mg/kg QW-Q2W", "10 mg/kg QW-Q2W", "20 mg/kg QW-Q2W + dex"
 
 def test_shape_units_and_coordinates(sims, small):
     assert dict(sims.sizes) == {"trial": 6, "regimen": 3, "patient": 24, "visit": 18}
+    assert dict(sims["marginal"]["survival"].sizes) == {"trial": 6, "regimen": 3, "day": 73}
     assert list(sims["regimen"].to_numpy()) == [LOW, ISA, DEX]
     assert list(sims["patient"].to_numpy()) == list(small.trial.patients.index)
     assert sims["visit_day"].to_numpy().tolist() == [28.0 * i for i in range(18)]
@@ -105,27 +108,30 @@ def _one_plan(small, regimen, horizon):
     reference = _reference(pool, draws, rng)
     visits = np.array([0.0, 28.0, 56.0])
     regimens = parse_regimens([regimen])
-    plan = make_plans(regimens, {regimen: 0.0}, pool.patients, spec, shape, reference, visits, horizon)[0]
+    days = np.union1d(np.arange(0.0, horizon, 7.0), [horizon])
+    (plan,), _ = make_plans(regimens, {regimen: 0.0}, pool.patients, spec, shape, reference, visits, days)
     return plan.panels, shape, draws.at(0), draws.phi[0]
 
 
-@pytest.mark.parametrize("chosen", [np.arange(24)[::-1], np.array([3, 3, 17, 0])])
-def test_patients_taken_out_are_the_same_patients(small, chosen):
-    """In reverse, and some several times: nothing depends on the others or on the order."""
+@pytest.mark.parametrize("chosen", [np.arange(24), np.arange(24)[::-1], np.array([3, 3, 17, 0])])
+def test_patients_simulated_one_by_one_are_those_of_the_kernel(small, chosen):
+    """All, in reverse, and some several times: events, log M and survival as `evaluate_curves` has them for all."""
     panels, shape, parameters, phi = _one_plan(small, DEX, 200.0)
     target = np.random.default_rng(2).exponential(size=24)
     lp = np.linspace(-1.0, 1.0, 24)
+    of_all = parameters.of_patients(phi, lp)
+    curves = evaluate_curves(panels, shape, of_all)
+    log_m = log_m_at_measurements(panels, curves, of_all).reshape(24, -1)[:, :-1]
+    at_end = np.exp(-curves.hazard_end[panels.design.panel_offset[1:] - 1])
 
-    def outcomes(panels, chosen):
-        of_patients = parameters.of_patients(phi[chosen], lp[chosen])
-        curves = evaluate_curves(panels, shape, of_patients)
-        log_m = log_m_at_measurements(panels, curves, of_patients).reshape(chosen.size, -1)
-        return event_times(panels, curves, target[chosen]), log_m
-
-    everyone = outcomes(panels, np.arange(24))
-    some = outcomes(take_patients(panels, chosen), chosen)
-    np.testing.assert_allclose(some[0], everyone[0][chosen], rtol=1e-10)
-    np.testing.assert_allclose(some[1], everyone[1][chosen], rtol=1e-12)
+    visits = np.array([0.0, 28.0, 56.0])
+    ends = panel_ends(panels, visits), panel_ends(panels, np.array([0.0, 200.0]))
+    of_chosen = parameters.of_patients(phi[chosen], lp[chosen])
+    result = simulate_patients(panels, shape, of_chosen, chosen, target[chosen], visits, *ends)
+    np.testing.assert_allclose(result.pfs_day, event_times(panels, curves, target)[chosen], rtol=1e-10)
+    np.testing.assert_allclose(result.log_m, log_m[chosen], rtol=1e-12)
+    np.testing.assert_allclose(result.survival[:, 1], at_end[chosen], rtol=1e-10)
+    assert (result.survival[:, 0] == 1.0).all()
 
 
 def test_pfs_times_have_survival_exp_minus_cumulative_hazard(small, run):
@@ -183,10 +189,25 @@ def test_observed_values_have_the_residual_error(run, small):
     assert stats.kstest(z.to_numpy().ravel(), "norm").pvalue > 1e-3
 
 
+def test_exposure_is_solved_once_for_each_regimen(run, monkeypatch):
+    """Whatever the number of trials, and whether a regimen comes alone or as a part of a switch."""
+    solved = []
+    real = plans.trial_exposure
+
+    def counting(kind, patients, doses, until):
+        solved.append(len(patients))
+        return real(kind, patients, doses, until)
+
+    monkeypatch.setattr(plans, "trial_exposure", counting)
+    late = "20 mg/kg QW-Q2W-Q4W@6mo"
+    run([ISA, late, f"{ISA}; in PR at 6mo: {late}"], n_trials=5)
+    assert solved == [24, 24]
+
+
 def test_progress_is_told(run):
     seen = []
     run([ISA], n_trials=3, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert sorted(seen) == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_a_fit_carries_its_trial_and_specification(small, fit, sims):
@@ -247,6 +268,13 @@ def test_fits_and_populations_that_cannot_be_simulated(run, fit, small):
         run([ISA], trial=reverse)
     with pytest.raises(DataError, match="no patients"):
         run([ISA], population=pd.DataFrame())
+
+
+def test_parameters_that_are_no_numbers(run, fit):
+    wrong = fit["posterior"].to_dataset().copy(deep=True)
+    wrong["phi"][0, 1, 3] = np.nan
+    with pytest.raises(ModelError, match=r"of 1 simulated patients is not a number, first of patient 004"):
+        run([ISA], fit=xr.DataTree.from_dict({"posterior": wrong}), n_trials=6)
 
 
 def test_patients_without_weight_or_age_are_listed(run):
