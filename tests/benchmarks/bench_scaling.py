@@ -22,7 +22,7 @@ from bayes_isa.model.build import record_of
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.simulation.virtual_trial import VirtualTrial, draw_virtual_trial
 from benchmarks.sampler_density import SamplerDensity
-from benchmarks.stopwatch import median_seconds, timed
+from benchmarks.stopwatch import shortest_seconds, timed
 
 _REPEATS = 25
 
@@ -40,7 +40,7 @@ def kernel_seconds(data: JointData, at: Parameters) -> float:
     design, rule = data.panels.design, data.panels.rule
     buffers = tuple(vars(empty_terms(design.measurement_day.size, design.event_day.size)).values())
     arguments = at.as_arguments()
-    (seconds,) = median_seconds(
+    (seconds,) = shortest_seconds(
         lambda: trajectory(design, rule, data.shape, *arguments, *buffers), repeats=_REPEATS
     )
     return seconds
@@ -65,7 +65,7 @@ def main() -> None:
         kernel = kernel_seconds(data, true_parameters(virtual))
         density = SamplerDensity(model)
         at = density.flat(model.initial_point())
-        (whole,) = median_seconds(lambda density=density, at=at: density(at), repeats=_REPEATS)
+        (whole,) = shortest_seconds(lambda density=density, at=at: density(at), repeats=_REPEATS)
         print(
             f"{n:8} {nodes:8} ({nodes / n:4.0f}) |"
             f" {1e3 * kernel:6.3f} {1e9 * kernel / nodes:10.1f} {1e6 * kernel / n:13.2f} |"

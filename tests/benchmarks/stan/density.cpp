@@ -22,6 +22,7 @@ const char *last_error() { return error.c_str(); }
 // NULL, with `last_error`, if the data do not fit.
 void *open_model(const char *json_file) {
   try {
+    stan::math::init_threadpool_tbb(1);  // of use to reduce_sum alone: one thread, as for all
     std::ifstream stream(json_file);
     stan::json::json_data data(stream);
     return &new_model(data, 1, &std::cerr);

@@ -24,20 +24,22 @@ _MACROS = (
     "_REENTRANT",
     "_GLIBCXX_USE_CXX11_ABI=0",
 )
-_OPTIONS = ("-O3", "-march=native", "-std=c++17", "-w", "-fPIC", "-shared")
+# Without unique symbols two programs in one process keep apart their autodiff stacks, whose type STAN_THREADS changes.
+_OPTIONS = ("-O3", "-march=native", "-std=c++17", "-w", "-fPIC", "-shared", "-fno-gnu-unique")
 _LIBRARIES = ("sundials_cvodes", "sundials_idas", "sundials_nvecserial", "tbb")
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
 
 
-def build_density(name: str, cache: Path, *, stanc: tuple[str, ...] = ()) -> Path:
+def build_density(name: str, cache: Path, *, threads: bool = False) -> Path:
     """The shared library of program `name`, compiled into directory `cache` unless it is there.
 
-    `stanc`: options of Stan's compiler, e.g. ("--O1",). Raises FileNotFoundError without a Stan environment,
-    RuntimeError with the compiler's words when it refuses.
+    `threads`: with STAN_THREADS, without which reduce_sum is a plain sum. Raises FileNotFoundError without a Stan
+    environment, RuntimeError with the compiler's words when it refuses.
     """
     home = httpstan_directory()
     source = program(name)
-    key = hashlib.sha256(repr((source, _DRIVER.read_text(), _MACROS, _OPTIONS, stanc, str(home))).encode())
+    macros = [f"-D{macro}" for macro in (*_MACROS, *(("STAN_THREADS",) if threads else ()))]
+    key = hashlib.sha256(repr((source, _DRIVER.read_text(), macros, _OPTIONS, str(home))).encode())
     cache.mkdir(parents=True, exist_ok=True)
     library = cache / f"{name}-{key.hexdigest()[:16]}.so"
     if library.is_file():
@@ -45,11 +47,10 @@ def build_density(name: str, cache: Path, *, stanc: tuple[str, ...] = ()) -> Pat
     stan_file, cpp_file = library.with_suffix(".stan"), library.with_suffix(".cpp")
     stan_file.write_text(source)
     model = f"model_{name}"
-    cpp_file.write_text(_run([str(home / "stanc"), *stanc, "--name", model, "--print-cpp", str(stan_file)]))
+    cpp_file.write_text(_run([str(home / "stanc"), "--name", model, "--print-cpp", str(stan_file)]))
     unfinished = library.with_suffix(".part")
     include, libraries = f"-I{home / 'include'}", [f"-l{one}" for one in _LIBRARIES]
     link = [f"-L{home / 'lib'}", *libraries, f"-Wl,-rpath,{home / 'lib'}"]
-    macros = [f"-D{macro}" for macro in _MACROS]
     _run(["g++", *_OPTIONS, *macros, include, str(cpp_file), str(_DRIVER), *link, "-o", str(unfinished)])
     unfinished.rename(library)
     return library

@@ -9,7 +9,7 @@ _INCLUDE = "#include "
 
 
 def program(name: str) -> str:
-    """Source of "noncentered", "centered" or "rk45"."""
+    """Source of "noncentered", "centered", "reduce_sum" (non-centered) or "rk45"."""
     return "\n".join(_lines(_DIRECTORY / f"{name}.stan")) + "\n"
 
 

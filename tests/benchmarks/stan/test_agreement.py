@@ -16,21 +16,24 @@ from benchmarks.stan.export import unconstrained
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(stan_python() is None, reason=HOW_TO)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("stan")
 
 
-@pytest.mark.parametrize("coordinates", ["noncentered", "centered"])
+@pytest.mark.parametrize("name", ["noncentered", "centered", "reduce_sum"])
 @pytest.mark.parametrize("below", [False, True])
-def test_log_density_and_gradient(cache, coordinates, below):
+def test_log_density_and_gradient(cache, name, below):
     trial = evenly_chosen(bi.load_example("virtual_rrmm"), 40)
     if not below:
         censored = trial.mprotein.loc[trial.mprotein["below_lloq"], "id"]
         trial = trial.subset(trial.patients.index.difference(censored, sort=False))
-    model, data = textbook(trial, coordinates)
+    model, data = textbook(trial, "centered" if name == "centered" else "noncentered")
     assert (data["n_below"] > 0) == below
-    ours, stan = SamplerDensity(model), StanDensity(build_density(coordinates, cache), data)
+    ours, stan = (
+        SamplerDensity(model),
+        StanDensity(build_density(name, cache, threads=name == "reduce_sum"), data),
+    )
     start = ours.flat(model.initial_point())
     rng = np.random.default_rng(1)
     # Stan's derivative of normal_lcdf is an approximation: differences of its own values agree with our derivative.

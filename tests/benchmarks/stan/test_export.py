@@ -162,7 +162,7 @@ def test_what_the_programs_do_not_hold_is_refused(data):
         )
 
 
-@pytest.mark.parametrize("name", ["noncentered", "centered", "rk45"])
+@pytest.mark.parametrize("name", ["noncentered", "centered", "reduce_sum", "rk45"])
 def test_programs_are_whole(name):
     source = program(name)
     assert "#include" not in source
