@@ -80,8 +80,6 @@ def main() -> None:
         print(
             f"least bulk ESS a second, {results[0].coordinates} against {other.coordinates}: {ratio:.1f} times"
         )
-    for failure in results[0].diagnosis.failures:
-        print(f"  - {failure}")
 
 
 if __name__ == "__main__":

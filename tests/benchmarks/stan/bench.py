@@ -35,7 +35,7 @@ from bayes_isa.errors import BayesIsaWarning
 from bayes_isa.model.build import record_of
 from benchmarks.inference_run import Run, evenly_chosen, run, worst
 from benchmarks.sampler_density import SamplerDensity
-from benchmarks.stan.density import StanDensity, build_density
+from benchmarks.stan.density import CACHE, StanDensity, build_density
 from benchmarks.stan.environment import HOW_TO, stan_python
 from benchmarks.stan.export import package_name, stan_data, unconstrained
 from benchmarks.stan.programs import program
@@ -209,12 +209,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tune", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-sampling", action="store_true", help="agreement and gradients alone")
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path(tempfile.gettempdir()) / "bayes-isa-stan",
-        help="of compiled programs",
-    )
+    parser.add_argument("--cache", type=Path, default=CACHE, help="directory of compiled programs")
     return parser.parse_args()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.stan.environment import httpstan_directory
 from benchmarks.stan.programs import program
 
+CACHE = Path(tempfile.gettempdir()) / "bayes-isa-stan"
 _DRIVER = Path(__file__).resolve().parent / "density.cpp"
 # What httpstan itself compiles with, but for STAN_THREADS, which slows Stan's derivatives down, and with the
 # processor's own instructions.
@@ -30,7 +31,7 @@ _LIBRARIES = ("sundials_cvodes", "sundials_idas", "sundials_nvecserial", "tbb")
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
 
 
-def build_density(name: str, cache: Path, *, threads: bool = False) -> Path:
+def build_density(name: str, cache: Path = CACHE, *, threads: bool = False) -> Path:
     """The shared library of program `name`, compiled into directory `cache` unless it is there.
 
     `threads`: with STAN_THREADS, without which reduce_sum is a plain sum. Raises FileNotFoundError without a Stan

@@ -16,14 +16,9 @@ from benchmarks.stan.export import unconstrained
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(stan_python() is None, reason=HOW_TO)]
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("stan")
-
-
 @pytest.mark.parametrize("name", ["noncentered", "centered", "reduce_sum"])
 @pytest.mark.parametrize("below", [False, True])
-def test_log_density_and_gradient(cache, name, below):
+def test_log_density_and_gradient(name, below):
     trial = evenly_chosen(bi.load_example("virtual_rrmm"), 40)
     if not below:
         censored = trial.mprotein.loc[trial.mprotein["below_lloq"], "id"]
@@ -32,7 +27,7 @@ def test_log_density_and_gradient(cache, name, below):
     assert (data["n_below"] > 0) == below
     ours, stan = (
         SamplerDensity(model),
-        StanDensity(build_density(name, cache, threads=name == "reduce_sum"), data),
+        StanDensity(build_density(name, threads=name == "reduce_sum"), data),
     )
     start = ours.flat(model.initial_point())
     rng = np.random.default_rng(1)
