@@ -1,0 +1,14 @@
+  target += lognormal_lpdf(pop | prior_pop[1], prior_pop[2]);
+  target += lognormal_lpdf(omega | prior_omega[1], prior_omega[2]);
+  target += lognormal_lpdf(k | prior_k[1], prior_k[2]);
+  target += lognormal_lpdf(Te | prior_Te[1], prior_Te[2]);
+  target += lognormal_lpdf(s | prior_s[1], prior_s[2]);
+  target += lognormal_lpdf(sigma_add | prior_sigma_add[1], prior_sigma_add[2]);
+  target += lognormal_lpdf(sigma_prop | prior_sigma_prop[1], prior_sigma_prop[2]);
+  target += normal_lpdf(beta_link | prior_beta_link[1], prior_beta_link[2]);
+  target += normal_lpdf(beta_M0 | prior_beta_M0[1], prior_beta_M0[2]);
+  target += normal_lpdf(beta_KL | prior_beta_KL[1], prior_beta_KL[2]);
+  target += normal_lpdf(beta_KD | prior_beta_KD[1], prior_beta_KD[2]);
+  target += normal_lpdf(beta_R | prior_beta_R[1], prior_beta_R[2]);
+  target += normal_lpdf(beta_EC50 | prior_beta_EC50[1], prior_beta_EC50[2]);
+  target += normal_lpdf(beta_hazard | prior_beta_hazard[1], prior_beta_hazard[2]);
