@@ -22,7 +22,7 @@ regimens     Regimen: short names such as "20 mg/kg QW-Q2W + dex 0-3mo", turned 
 pk           concentrations of isatuximab and dexamethasone: arrays in, arrays out
 kernels      M-protein, hazard and likelihood by quadrature, with their derivatives: NumPy and numba only
 model        prior sets, ModelSpec, build_model, log_likelihood
-inference    fit, save_fit, load_fit, diagnose
+inference    fit, save_fit, load_fit, diagnose, elpd_loo, compare_models
 simulation   virtual trials, simulated trials, comparison of regimens
 prediction   checks: replicates of the trial, VPCs, residuals, individual fits, prior predictive and sensitivity
 plots        one figure a function
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from bayes_isa.data import Trial, read_nonmem, read_trial, trial_from_tables, write_trial
     from bayes_isa.data.examples import load_example
     from bayes_isa.errors import BayesIsaError, BayesIsaWarning, ConvergenceError, DataError
+    from bayes_isa.inference.compare_models import compare_models
     from bayes_isa.inference.diagnose import diagnose
+    from bayes_isa.inference.elpd import elpd_loo
     from bayes_isa.inference.fit import fit
     from bayes_isa.inference.storage import load_fit, save_fit
     from bayes_isa.model.build import build_model
@@ -81,9 +83,11 @@ _MODULE_OF = {
     "Regimen": "bayes_isa.regimens",
     "Trial": "bayes_isa.data",
     "build_model": "bayes_isa.model.build",
+    "compare_models": "bayes_isa.inference.compare_models",
     "compare_regimens": "bayes_isa.simulation.compare",
     "diagnose": "bayes_isa.inference.diagnose",
     "draw_virtual_trial": "bayes_isa.simulation.virtual_trial",
+    "elpd_loo": "bayes_isa.inference.elpd",
     "eta_shrinkage": "bayes_isa.prediction.eta_shrinkage",
     "fit": "bayes_isa.inference.fit",
     "individual_fits": "bayes_isa.prediction.individual_fits",
@@ -126,9 +130,11 @@ __all__ = [
     "Regimen",
     "Trial",
     "build_model",
+    "compare_models",
     "compare_regimens",
     "diagnose",
     "draw_virtual_trial",
+    "elpd_loo",
     "eta_shrinkage",
     "fit",
     "individual_fits",

@@ -39,5 +39,5 @@ def plot_prior_sensitivity(report: xr.Dataset, *, ax: Axes | None = None) -> Axe
     ax.set_xlim(left=0.0)
     ax.set_xlabel("Power-scaling sensitivity", fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=8, loc="lower right")
+    ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2)
     return ax

@@ -7,6 +7,7 @@ import xarray as xr
 from scipy.stats import kstest
 
 from bayes_isa.data import Trial
+from bayes_isa.inference.population import population_means
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.prediction.draws import thinned
 from bayes_isa.prediction.quantile_residuals import combine_p_values
@@ -30,14 +31,8 @@ def eta_shrinkage(
     data, draws = given.data, given.draws
     names = list(data.spec.individual)
     phi = draws["phi"].transpose("sample", "patient", "parameter").to_numpy()
-    eta = np.empty_like(phi)
-    for column, name in enumerate(names):
-        mean = np.log(draws[f"{name}_pop"].to_numpy())[:, None] + np.zeros(phi.shape[1])
-        matrix = data.covariates[name]
-        if matrix.sizes["covariate"]:
-            effects = draws[f"beta_{name}"].transpose("sample", ...).to_numpy()
-            mean = mean + effects @ matrix.to_numpy().T
-        eta[:, :, column] = (phi[:, :, column] - mean) / draws[f"omega_{name}"].to_numpy()[:, None]
+    means, omegas = population_means(data, draws)
+    eta = (phi - means) / omegas[:, None, :]
     eta_mean = eta.mean(axis=0)
     correlation = np.mean([np.corrcoef(one.T) for one in eta], axis=0)
     p_value = [
