@@ -50,9 +50,9 @@ def elpd_loo(
 
     Returns a Dataset, dims (part, patient): `elpd`; `p_loo`, in-sample less left-out density; (patient): `pareto_k`,
     `ess` of the posterior draws under the weights, `refitted`; (part): `elpd_total`, `se`, `p_loo_total`; and of the
-    integration `integration_ess` (mean share of points) and `noise_sd` (part, patient). attrs: "good_k", the bound of k
-    for this number of draws, "n_high_k". The noise of the integrals does not bias the ELPD: weights and densities come
-    from independent halves of the points.
+    integration, (integral, patient), `integration_ess` (mean share of points) and `noise_sd`. attrs: "good_k", the
+    bound of k for this number of draws, "n_high_k". The noise of the integrals does not bias the ELPD: weights and
+    densities come from independent halves of the points.
     """
     marginal = marginal_likelihood(
         fit, n_points=n_points, n_draws=n_draws, seed=seed, trial=trial, spec=spec, priors=priors

@@ -13,7 +13,7 @@ from bayes_isa.simulation.virtual_trial import VirtualTrial, draw_virtual_trial
 
 @pytest.fixture(scope="session")
 def virtual() -> VirtualTrial:
-    return draw_virtual_trial(60, seed=2)
+    return draw_virtual_trial(36, seed=2)
 
 
 @pytest.fixture(scope="session")

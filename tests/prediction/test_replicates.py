@@ -59,11 +59,11 @@ def test_replicates_agree_with_the_simulator_of_virtual_trials(
     at = np.array([84.0, 182.0])
     own = kaplan_meier(replicates["pfs_day"].to_numpy(), replicates["event"].to_numpy(), at)
     others = []
-    for seed in range(40, 48):
+    for seed in range(40, 45):
         pfs = draw_virtual_trial(60, seed=seed).trial.pfs
         others.append(kaplan_meier(pfs["day"].to_numpy()[None], pfs["event"].to_numpy()[None], at)[0])
-    # Eight trials of 60: a standard error of about 0.025; replicates add one for their own 60 patients, 0.03.
-    np.testing.assert_allclose(own.mean(axis=0), np.mean(others, axis=0), atol=4 * 0.04)
+    # Standard errors: of five trials of 60 about 0.03; of replicates, for their own 36 patients' covariates, 0.03.
+    np.testing.assert_allclose(own.mean(axis=0), np.mean(others, axis=0), atol=3 * 0.045)
 
 
 def test_own_individuals_stay_with_their_data(virtual, at_truth) -> None:

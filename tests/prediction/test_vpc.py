@@ -80,3 +80,24 @@ def test_what_is_no_replicate_set_is_refused(replicates: xr.Dataset) -> None:
         vpc(replicates, bins=[3.0, 1.0])
     with pytest.raises(ModelError, match="between 0 and 1"):
         km_vpc(replicates, level=90.0)
+
+
+@pytest.mark.slow
+def test_p_values_at_the_truth_are_uniform() -> None:
+    """Forty virtual trials: p-values of the three checks against the uniform distribution."""
+    from scipy.stats import kstest
+
+    from bayes_isa.model.spec import ModelSpec
+    from bayes_isa.prediction.replicates import replicate_trial
+    from bayes_isa.simulation.parameters import fit_at_truth
+    from bayes_isa.simulation.virtual_trial import draw_virtual_trial
+
+    found = []
+    for seed in range(100, 140):
+        virtual = draw_virtual_trial(60, seed=seed)
+        fit = fit_at_truth(virtual.truth)
+        sets = replicate_trial(fit, n_replicates=99, seed=seed, trial=virtual.trial, spec=ModelSpec())
+        found.append([*vpc(sets)["p_value"].isel(stratum=0).to_numpy(), km_vpc(sets)["p_value"].item()])
+    # Three tests at 0.001: fails by chance once in three hundred seeds.
+    for p in np.array(found).T:
+        assert kstest(p, "uniform").pvalue > 0.001, np.sort(p)
