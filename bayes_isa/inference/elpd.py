@@ -18,6 +18,8 @@ from bayes_isa.inference.refits import refit_without
 from bayes_isa.model.priors import PriorSet
 from bayes_isa.model.spec import ModelSpec
 
+# A fifth of the draws is smoothed as the tail; a Pareto shape is not worth its name with fewer than twenty.
+_LEAST_SAMPLES = 100
 ELPD_PARTS = ("joint", "marker", "pfs", "pfs_given_marker")
 
 
@@ -83,6 +85,10 @@ def elpd_from_marginal(marginal: xr.Dataset) -> xr.Dataset:
         ids = ", ".join(map(str, joint["patient"].to_numpy()[impossible][:10]))
         raise ModelError(f"patients {ids} have probability 0 at some posterior draw: raise n_points")
     n_samples = joint.sizes["chain"] * joint.sizes["draw"]
+    if n_samples < _LEAST_SAMPLES:
+        raise ModelError(
+            f"expected at least {_LEAST_SAMPLES} posterior draws to leave patients out, found {n_samples}"
+        )
     log_weights, pareto_k = _psis(joint)
     halves = marginal["half_log_likelihood"]
     crossed = []

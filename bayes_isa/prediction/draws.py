@@ -36,6 +36,19 @@ def require_finite(posterior: xr.Dataset) -> None:
         )
 
 
+def thin(fit: xr.DataTree, n_draws: int) -> xr.Dataset:
+    """At most `n_draws` evenly spaced draws (dim `sample`). Raises ModelError without posterior or finite draws."""
+    if n_draws < 1:
+        raise ModelError(f"n_draws: expected at least 1, found {n_draws}")
+    if "posterior" not in fit.children:
+        raise ModelError("the fit has no group 'posterior': pass what `bayes_isa.fit` returned")
+    draws = stack_draws(fit["posterior"].to_dataset())
+    require_finite(draws)
+    size = draws.sizes["sample"]
+    chosen = np.unique(np.linspace(0, size - 1, min(n_draws, size)).round().astype(int))
+    return draws.isel(sample=chosen)
+
+
 def thinned(
     fit: xr.DataTree, n_draws: int, *, trial: Trial | None = None, spec: ModelSpec | None = None
 ) -> Thinned:
@@ -43,15 +56,8 @@ def thinned(
 
     Raises ModelError for a fit without posterior, or of other patients than the trial's.
     """
-    if n_draws < 1:
-        raise ModelError(f"n_draws: expected at least 1, found {n_draws}")
-    if "posterior" not in fit.children:
-        raise ModelError("the fit has no group 'posterior': pass what `bayes_isa.fit` returned")
+    draws = thin(fit, n_draws)
     data = prepare(trial_of(fit) if trial is None else trial, spec_of(fit) if spec is None else spec)
-    draws = stack_draws(fit["posterior"].to_dataset())
     if [str(i) for i in draws["patient"].to_numpy()] != data.patient_ids:
         raise ModelError("the trial is not the one that was fitted, or its patients are in another order")
-    require_finite(draws)
-    size = draws.sizes["sample"]
-    chosen = np.unique(np.linspace(0, size - 1, min(n_draws, size)).round().astype(int))
-    return Thinned(data, draws.isel(sample=chosen))
+    return Thinned(data, draws)

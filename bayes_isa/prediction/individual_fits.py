@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from bayes_isa.data import Trial
 from bayes_isa.data.schema import nearest
 from bayes_isa.errors import DataError, ModelError, Problem
+from bayes_isa.inference.storage import spec_of, trial_of
 from bayes_isa.kernels.evaluate import evaluate_curves, log_m_at_measurements
 from bayes_isa.kernels.panels import Timeline, build_panels
-from bayes_isa.model.joint_data import JointData
+from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.likelihood import kernel_parameters
 from bayes_isa.model.reference import reference_parameters
 from bayes_isa.model.spec import ModelSpec
-from bayes_isa.prediction.draws import thinned
+from bayes_isa.prediction.draws import thin
 from bayes_isa.prediction.envelope import band
 
 _POINTS = 81  # of a curve: a figure a few inches wide shows no more
@@ -40,49 +41,55 @@ def individual_fits(
     Returns a Dataset: `day` (patient, point) evenly from the first measurement to the end of follow-up; `median`,
     `low`, `high` (patient, point) of M in g/L; `predictive_low`, `predictive_high` of a new measurement (not cut at the
     LLOQ, so possibly negative); `pfs_day`, `event` (patient); `m_protein` (g/L), `below_lloq`, `measurement_patient`,
-    `measurement_day` (measurement). Raises DataError for an unknown patient, ModelError as `thinned`.
+    `measurement_day` (measurement). Raises DataError for an unknown patient, ModelError for a fit
+    without posterior, or of another trial.
     """
     if not 0.0 < level < 1.0:
         raise ModelError(f"level: expected a number between 0 and 1, found {level!r}")
-    given = thinned(fit, n_draws, trial=trial, spec=spec)
-    data, draws = given.data, given.draws
-    chosen = _positions(data, patients)
+    draws = thin(fit, n_draws)
+    whole = trial_of(fit) if trial is None else trial
+    ids = _chosen(whole, draws, patients)
+    # The curve alone is wanted: no hazard for panels to follow, no covariates but through individual parameters.
+    curve_only = replace(spec_of(fit) if spec is None else spec, link="none", covariates={})
+    data = prepare(whole.subset(ids), curve_only)
     day = _days(data.trial)
-    timeline = _timeline(data, day)
     baseline = data.trial.baseline_mprotein.to_numpy(dtype=float)
     reference = reference_parameters(
         baseline, "none", constant=data.spec.exposure == "constant", last_day=data.trial.last_day
     )
-    # The hazard plays no part in the curve, so panels need not follow it.
-    shape = data.shape._replace(link_slope=0.0, link_value=0.0, link_log_value=0.0, link_relative_slope=0.0)
-    panels = build_panels(timeline, data.exposure.evaluate, shape, reference, tolerance=data.spec.tolerance)
+    timeline = _timeline(data, day)
+    panels = build_panels(
+        timeline, data.exposure.evaluate, data.shape, reference, tolerance=data.spec.tolerance
+    )
+    draws = draws.sel(patient=ids)
     rng = np.random.default_rng(seed)
     n = draws.sizes["sample"]
-    m, measured = np.empty((n, chosen.size, _POINTS)), np.empty((n, chosen.size, _POINTS))
+    m, measured = np.empty((n, len(ids), _POINTS)), np.empty((n, len(ids), _POINTS))
     for number in range(n):
         one = draws.isel(sample=number)
         parameters = kernel_parameters(data, one)
-        log_m = log_m_at_measurements(panels, evaluate_curves(panels, shape, parameters), parameters)
-        m[number] = np.exp(log_m.reshape(-1, _POINTS)[chosen])
+        log_m = log_m_at_measurements(panels, evaluate_curves(panels, data.shape, parameters), parameters)
+        m[number] = np.exp(log_m.reshape(-1, _POINTS))
         sd = np.hypot(float(one["sigma_add"]), float(one["sigma_prop"]) * m[number])
         measured[number] = m[number] + sd * rng.standard_normal(sd.shape)
-    return _labelled(data, chosen, day[chosen], band(m, level), band(measured, level), level)
+    return _labelled(data.trial, day, band(m, level), band(measured, level), level)
 
 
-def _positions(data: JointData, patients: Sequence[str] | None) -> np.ndarray:
-    ids = data.patient_ids
+def _chosen(trial: Trial, draws: xr.Dataset, patients: Sequence[str] | None) -> list[str]:
+    ids = [str(i) for i in draws["patient"].to_numpy()]
+    if sorted(ids) != sorted(map(str, trial.patients.index)):
+        raise ModelError("the trial is not the one that was fitted: it has other patients")
     if patients is None:
-        return np.arange(len(ids))
+        return ids
     problems = []
     for name in patients:
         if str(name) not in ids:
             close = nearest(str(name), ids)
-            problems.append(
-                Problem("no such patient", f"Did you mean {close!r}?" if close else "", patient=str(name))
-            )
+            hint = f"Did you mean {close!r}?" if close else ""
+            problems.append(Problem("no such patient", hint, patient=str(name)))
     if problems:
         raise DataError("These patients have no fit", problems)
-    return np.array([ids.index(str(name)) for name in patients], dtype=np.int64)
+    return [str(name) for name in patients]
 
 
 def _days(trial: Trial) -> np.ndarray:
@@ -103,17 +110,13 @@ def _timeline(data: JointData, day: np.ndarray) -> Timeline:
 
 
 def _labelled(
-    data: JointData,
-    chosen: np.ndarray,
+    trial: Trial,
     day: np.ndarray,
     curve: tuple[np.ndarray, np.ndarray, np.ndarray],
     measured: tuple[np.ndarray, np.ndarray, np.ndarray],
     level: float,
 ) -> xr.Dataset:
-    trial = data.trial
-    ids = trial.patients.index[chosen]
-    rows = trial.mprotein[trial.mprotein["id"].isin(ids)]
-    pfs: pd.DataFrame = trial.pfs.loc[ids]
+    ids, rows, pfs = trial.patients.index, trial.mprotein, trial.pfs
     units, at = {"units": "g/L"}, ("patient", "point")
     return xr.Dataset(
         {

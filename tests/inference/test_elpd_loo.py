@@ -95,8 +95,10 @@ def test_a_patient_far_from_all_others_has_a_high_k() -> None:
     assert int(np.argmax(result["pareto_k"].to_numpy())) == 4
 
 
-def test_impossible_patients_are_named() -> None:
+def test_impossible_patients_are_named_and_few_draws_refused() -> None:
     marginal, _ = conjugate(0.0, seed=1)
+    with pytest.raises(ModelError, match="at least 100 posterior draws"):
+        elpd_from_marginal(marginal.isel(draw=slice(20)))
     marginal["log_likelihood"][0, 0, 0, 7] = -np.inf
     with pytest.raises(ModelError, match="patients 7 have probability 0"):
         elpd_from_marginal(marginal)

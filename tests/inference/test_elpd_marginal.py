@@ -110,6 +110,24 @@ def test_agrees_with_brute_force_in_textbook_coordinates(virtual: VirtualTrial, 
         )
 
 
+def test_without_a_link_pfs_is_independent_of_the_marker() -> None:
+    """Constant exposure, four individual parameters: log p(T) depends on none of them and is known exactly."""
+    virtual = draw_virtual_trial(10, seed=4, effects=EFFECTS)
+    spec = ModelSpec(covariates={}, exposure="constant", link="none", hazard="exponential")
+    truth = fit_at_truth(virtual.truth)["posterior"].to_dataset().sel(parameter=["M0", "KL", "KD", "R"])
+    fit = xr.DataTree.from_dict({"posterior": truth.drop_vars(["k", "s"])})
+    no_dexamethasone = virtual.trial.doses["drug"] != "dexamethasone"
+    trial = replace(virtual.trial, doses=virtual.trial.doses[no_dexamethasone].reset_index(drop=True))
+    result = marginal_likelihood(fit, trial=trial, spec=spec, priors=load_priors("weakly_informative"))
+    log_likelihood = result["log_likelihood"].isel(chain=0, draw=0)
+    day, te = trial.pfs["day"].to_numpy(), float(truth["Te"].item())
+    expected = stats.expon(scale=te).logsf(day) - np.where(trial.pfs["event"], np.log(te), 0.0)
+    conditional = log_likelihood.sel(part="joint") - log_likelihood.sel(part="marker")
+    np.testing.assert_allclose(conditional, expected, atol=1e-6)
+    noise = result["noise_sd"].sel(part="pfs").to_numpy()
+    assert (np.abs(log_likelihood.sel(part="pfs") - expected) < 5.0 * np.maximum(noise, 0.05)).all()
+
+
 def test_the_stated_noise_is_the_noise(marginal: xr.Dataset) -> None:
     """Between draws of the same parameters nothing but noise differs."""
     seen = marginal["log_likelihood"].std(("chain", "draw"), ddof=1)
