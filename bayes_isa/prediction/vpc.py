@@ -15,6 +15,7 @@ from bayes_isa.prediction.strata import strata_of
 QUANTILES = (0.1, 0.5, 0.9)
 # A bin holds at least this share of all measurements: percentiles of fewer say little. 20 of a study of 400 values.
 _LEAST_SHARE = 0.05
+_SAME_VISIT_DAY = 3.0  # measurements no further apart belong to one visit: common visit windows
 _LEAST_OBSERVED = 5  # measurements of a stratum in a bin below which it is drawn and tested no more
 
 
@@ -54,7 +55,7 @@ def vpc(
         pd.Index(replicates["patient"].to_numpy()).get_indexer(replicates["visit_patient"])
     ]
     cells = [
-        [_cell(replicates, (visit_stratum == s) & (bin_of == b), quantiles) for b in range(edges.size - 1)]
+        [_Cell(replicates, (visit_stratum == s) & (bin_of == b), quantiles) for b in range(edges.size - 1)]
         for s in range(len(names))
     ]
     observed = np.array([[c.observed for c in row] for row in cells])
@@ -81,10 +82,6 @@ class _Cell:
         self.simulated = _statistics(value, part["below_lloq"].to_numpy() & on_study, on_study, quantiles)
         if self.n_observed < _LEAST_OBSERVED:
             self.observed = np.full_like(self.observed, np.nan)
-
-
-def _cell(replicates: xr.Dataset, chosen: np.ndarray, quantiles: Sequence[float]) -> _Cell:
-    return _Cell(replicates, chosen, quantiles)
 
 
 def _statistics(
@@ -114,9 +111,6 @@ def _edges(day: np.ndarray) -> np.ndarray:
             edges.append(0.5 * float(distinct[number] + distinct[number + 1]))
             held = 0
     return np.array([*edges, float(day.max()) + 0.5])
-
-
-_SAME_VISIT_DAY = 3.0  # measurements no further apart belong to one visit: common visit windows
 
 
 def _labelled(
