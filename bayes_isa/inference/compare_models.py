@@ -21,7 +21,7 @@ def compare_models(
 
     part: of what is predicted: "joint", "marker", "pfs" or "pfs_given_marker". method: of the weights, see
     `arviz.compare`. A difference within two of its standard errors (`dse`), or below 4, is none that the data can tell
-    (Sivula et al. 2025, arXiv:2008.10296): column `verdict` says so. `n_high_k` counts patients whose Pareto k is too
+    (Sivula et al. 2020, arXiv:2008.10296): column `verdict` says so. `n_high_k` counts patients whose Pareto k is too
     high; have them refitted with `elpd_loo(..., refit=True)`.
 
     Raises ModelError for fewer than two models, an unknown part, or models of different patients.

@@ -113,7 +113,7 @@ def elpd_from_marginal(marginal: xr.Dataset) -> xr.Dataset:
             },
             attrs={
                 # Draws below which the k that can still be estimated falls under 0.7 (Vehtari et al. 2024,
-                # arXiv:1507.02646, section 3.2.4).
+                # arXiv:1507.02646).
                 "good_k": float(min(1.0 - 1.0 / np.log10(max(n_samples, 11)), 0.7)),
                 "n_samples": n_samples,
                 "n_points": marginal.attrs["n_points"],
