@@ -22,8 +22,9 @@ regimens     Regimen: short names such as "20 mg/kg QW-Q2W + dex 0-3mo", turned 
 pk           concentrations of isatuximab and dexamethasone: arrays in, arrays out
 kernels      M-protein, hazard and likelihood by quadrature, with their derivatives: NumPy and numba only
 model        prior sets, ModelSpec, build_model, log_likelihood
-inference    fit, save_fit, load_fit, diagnose
+inference    fit, save_fit, load_fit, diagnose, elpd_loo, compare_models
 simulation   virtual trials, simulated trials, comparison of regimens
+prediction   checks: replicates of the trial, VPCs, residuals, individual fits, prior predictive and sensitivity
 plots        one figure a function
 cli          the command `bayes-isa`
 
@@ -39,15 +40,32 @@ if TYPE_CHECKING:
     from bayes_isa.data import Trial, read_nonmem, read_trial, trial_from_tables, write_trial
     from bayes_isa.data.examples import load_example
     from bayes_isa.errors import BayesIsaError, BayesIsaWarning, ConvergenceError, DataError
+    from bayes_isa.inference.compare_models import compare_models
     from bayes_isa.inference.diagnose import diagnose
+    from bayes_isa.inference.elpd import elpd_loo
     from bayes_isa.inference.fit import fit
     from bayes_isa.inference.storage import load_fit, save_fit
     from bayes_isa.model.build import build_model
     from bayes_isa.model.likelihood import log_likelihood
     from bayes_isa.model.priors import Prior, PriorSet, load_priors
     from bayes_isa.model.spec import ModelSpec
+    from bayes_isa.plots.plot_eta import plot_eta
+    from bayes_isa.plots.plot_individuals import plot_individuals
+    from bayes_isa.plots.plot_km_vpc import plot_km_vpc
     from bayes_isa.plots.plot_mprotein import plot_mprotein
     from bayes_isa.plots.plot_pfs import plot_pfs
+    from bayes_isa.plots.plot_prior_check import plot_prior_check
+    from bayes_isa.plots.plot_prior_sensitivity import plot_prior_sensitivity
+    from bayes_isa.plots.plot_residuals import plot_residuals
+    from bayes_isa.plots.plot_vpc import plot_vpc
+    from bayes_isa.prediction.eta_shrinkage import eta_shrinkage
+    from bayes_isa.prediction.individual_fits import individual_fits
+    from bayes_isa.prediction.km_vpc import km_vpc
+    from bayes_isa.prediction.prior_check import prior_check
+    from bayes_isa.prediction.prior_sensitivity import prior_sensitivity
+    from bayes_isa.prediction.quantile_residuals import quantile_residuals
+    from bayes_isa.prediction.replicates import replicate_trial
+    from bayes_isa.prediction.vpc import vpc
     from bayes_isa.regimens import Regimen, Switch
     from bayes_isa.simulation.assurance import TwoArmTrial, assurance
     from bayes_isa.simulation.chunks import open_trials
@@ -74,26 +92,43 @@ _MODULE_OF = {
     "TwoArmTrial": "bayes_isa.simulation.assurance",
     "assurance": "bayes_isa.simulation.assurance",
     "build_model": "bayes_isa.model.build",
+    "compare_models": "bayes_isa.inference.compare_models",
     "compare_regimens": "bayes_isa.simulation.compare",
     "diagnose": "bayes_isa.inference.diagnose",
     "draw_virtual_trial": "bayes_isa.simulation.virtual_trial",
     "earlier_progression": "bayes_isa.simulation.earlier",
     "endpoints": "bayes_isa.simulation.endpoints",
+    "elpd_loo": "bayes_isa.inference.elpd",
+    "eta_shrinkage": "bayes_isa.prediction.eta_shrinkage",
     "fit": "bayes_isa.inference.fit",
+    "individual_fits": "bayes_isa.prediction.individual_fits",
+    "km_vpc": "bayes_isa.prediction.km_vpc",
     "load_example": "bayes_isa.data.examples",
     "load_fit": "bayes_isa.inference.storage",
     "load_priors": "bayes_isa.model.priors",
     "log_likelihood": "bayes_isa.model.likelihood",
     "open_trials": "bayes_isa.simulation.chunks",
+    "plot_eta": "bayes_isa.plots.plot_eta",
+    "plot_individuals": "bayes_isa.plots.plot_individuals",
+    "plot_km_vpc": "bayes_isa.plots.plot_km_vpc",
     "plot_mprotein": "bayes_isa.plots.plot_mprotein",
     "plot_pfs": "bayes_isa.plots.plot_pfs",
+    "plot_prior_check": "bayes_isa.plots.plot_prior_check",
+    "plot_prior_sensitivity": "bayes_isa.plots.plot_prior_sensitivity",
+    "plot_residuals": "bayes_isa.plots.plot_residuals",
+    "plot_vpc": "bayes_isa.plots.plot_vpc",
+    "prior_check": "bayes_isa.prediction.prior_check",
+    "prior_sensitivity": "bayes_isa.prediction.prior_sensitivity",
+    "quantile_residuals": "bayes_isa.prediction.quantile_residuals",
     "read_nonmem": "bayes_isa.data",
     "read_trial": "bayes_isa.data",
     "reproduce": "bayes_isa.simulation.reproduce",
+    "replicate_trial": "bayes_isa.prediction.replicates",
     "save_fit": "bayes_isa.inference.storage",
     "separate_uncertainty": "bayes_isa.simulation.separate",
     "simulate_trials": "bayes_isa.simulation.simulate",
     "trial_from_tables": "bayes_isa.data",
+    "vpc": "bayes_isa.prediction.vpc",
     "write_trial": "bayes_isa.data",
     "write_virtual_trial": "bayes_isa.simulation.virtual_trial",
 }
@@ -112,26 +147,43 @@ __all__ = [
     "TwoArmTrial",
     "assurance",
     "build_model",
+    "compare_models",
     "compare_regimens",
     "diagnose",
     "draw_virtual_trial",
     "earlier_progression",
+    "elpd_loo",
     "endpoints",
+    "eta_shrinkage",
     "fit",
+    "individual_fits",
+    "km_vpc",
     "load_example",
     "load_fit",
     "load_priors",
     "log_likelihood",
     "open_trials",
+    "plot_eta",
+    "plot_individuals",
+    "plot_km_vpc",
     "plot_mprotein",
     "plot_pfs",
+    "plot_prior_check",
+    "plot_prior_sensitivity",
+    "plot_residuals",
+    "plot_vpc",
+    "prior_check",
+    "prior_sensitivity",
+    "quantile_residuals",
     "read_nonmem",
     "read_trial",
+    "replicate_trial",
     "reproduce",
     "save_fit",
     "separate_uncertainty",
     "simulate_trials",
     "trial_from_tables",
+    "vpc",
     "write_trial",
     "write_virtual_trial",
 ]

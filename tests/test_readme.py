@@ -13,7 +13,9 @@ import xarray as xr
 
 import bayes_isa as bi
 from bayes_isa.cli import app
+from bayes_isa.data import Trial
 from bayes_isa.data.examples import load_example_truth
+from bayes_isa.data.truth import Truth
 from bayes_isa.inference.storage import FORMAT, trial_dataset
 from bayes_isa.simulation.parameters import fit_at_truth
 
@@ -22,17 +24,22 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def blocks() -> list[str]:
+    """The README's Python: the session, and the checks and comparison that follow it."""
+    found = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(found) == 2
+    return [str(block) for block in found]
+
+
 def session() -> str:
-    """The README's Python session."""
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    return str(block)
+    return blocks()[0]
 
 
-def sampled_near_the_truth() -> xr.DataTree:
+def sampled_near_the_truth(trial: Trial, truth_of: Truth, n_draws: int = 300) -> xr.DataTree:
     """A fit as `bayes_isa.fit` returns it, with independent draws around the true parameters instead of sampling."""
     rng = np.random.default_rng(1)
-    truth = fit_at_truth(load_example_truth())["posterior"].to_dataset()
-    n_chains, n_draws = 4, 300
+    truth = fit_at_truth(truth_of)["posterior"].to_dataset()
+    n_chains = 4
     posterior = truth.isel(chain=[0] * n_chains, draw=[0] * n_draws)
     posterior = posterior.assign_coords(chain=range(n_chains), draw=range(n_draws))
     posterior = posterior.map(lambda values: values * (1.0 + 0.01 * rng.normal(size=values.shape)))
@@ -40,7 +47,7 @@ def sampled_near_the_truth() -> xr.DataTree:
     groups = {
         "posterior": posterior,
         "sample_stats": stats,
-        "trial": trial_dataset(bi.load_example("virtual_rrmm")),
+        "trial": trial_dataset(trial),
     }
     fit = xr.DataTree.from_dict(groups)
     spec = json.dumps(bi.ModelSpec().to_dict())
@@ -55,13 +62,31 @@ def test_the_session_runs_but_for_the_sampling(
     """Sampling and the model it needs take minutes; the slow test below runs them."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bi, "build_model", lambda trial, priors, spec: (trial, priors, spec))
-    monkeypatch.setattr(bi, "fit", lambda model, *, seed: sampled_near_the_truth())
+    trial, truth = bi.load_example("virtual_rrmm"), load_example_truth("virtual_rrmm")
+    monkeypatch.setattr(bi, "fit", lambda model, *, seed: sampled_near_the_truth(trial, truth))
     text = session().replace("n_trials=200", "n_trials=3")
     assert "n_trials=3" in text
     exec(text, {})
     assert (tmp_path / "pfs.png").read_bytes().startswith(b"\x89PNG")
     assert bi.load_fit(tmp_path / "fit.nc")["posterior"].sizes["patient"] == 201
     assert "hazard_ratio" in capsys.readouterr().out
+
+
+def test_the_checks_run_but_for_the_sampling_and_the_integrals(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bi, "build_model", lambda trial, priors, spec: (trial, priors, spec))
+    monkeypatch.setattr(bi, "fit", lambda model, *, seed: None)
+    monkeypatch.setattr(bi, "compare_models", lambda models: sorted(models))
+    text = blocks()[1].replace("seed=3)", "n_replicates=10, seed=3)")
+    assert "n_replicates=10" in text
+    small = bi.draw_virtual_trial(24, seed=4)
+    fit = sampled_near_the_truth(small.trial, small.truth, n_draws=30)
+    exec(text, {"bi": bi, "fit": fit, "trial": small.trial})
+    for name in ("vpc", "km_vpc", "residuals", "individuals", "prior_sensitivity"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "['none', 'slope']" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -104,17 +104,24 @@ def _nutpie(
     compiled = nutpie.compile_pymc_model(
         model, backend="numba", initial_points=_scattered_starts(model), jitter_rvs=_individual(model)
     )
-    return nutpie.sample(
-        compiled,
-        draws=draws,
-        tune=tune,
-        chains=chains,
-        seed=seed,
-        save_warmup=False,
-        progress_bar=progressbar,
-        progress_callback=callback,
-        **{name: value for name, value in options.items() if value is not None},
-    )
+    try:
+        return nutpie.sample(
+            compiled,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            seed=seed,
+            save_warmup=False,
+            progress_bar=progressbar,
+            progress_callback=callback,
+            **{name: value for name, value in options.items() if value is not None},
+        )
+    except RuntimeError as error:
+        reason = " ".join(str(error).partition("Stack backtrace")[0].split())
+        raise ModelError(
+            f"the sampler stopped: {reason}; if no starting point was found, the usual cause is a prior or "
+            "a data value that makes curves overflow: look at `bayes_isa.prior_check` and `model.point_logps()`"
+        ) from error
 
 
 def _individual(model: pm.Model) -> set[Any]:

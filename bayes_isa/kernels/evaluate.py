@@ -140,7 +140,7 @@ def event_times(panels: Panels, curves: Curves, target: np.ndarray) -> np.ndarra
     With target = -log(U), U uniform, these are draws of progression-free survival.
     """
     panel, x = np.empty(target.size, dtype=np.int64), np.empty(target.size)
-    _invert(panels.design, panels.rule, curves.hazard_end, curves.node_hazard, target, panel, x)
+    invert(panels.design, panels.rule, curves.hazard_end, curves.node_hazard, target, panel, x)
     reached = panel >= 0
     day = np.where(target >= 0.0, np.inf, np.nan)
     day[reached] = panel_day(
@@ -150,7 +150,7 @@ def event_times(panels: Panels, curves: Curves, target: np.ndarray) -> np.ndarra
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _invert(
+def invert(
     design: Design,
     rule: Rule,
     hazard_end: np.ndarray,

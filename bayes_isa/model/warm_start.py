@@ -64,7 +64,12 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     population = averaged(data, estimates[-_AVERAGED:])
     draws = pilot.draw(population, _FINAL_DRAWS)
     gradient = np.stack([density_of_phi(data, population, phi)[1] for phi in draws])
-    chosen = best_coordinates(windows, population, IndividualDraws(draws, gradient))
+    chosen = best_coordinates(
+        windows,
+        population,
+        IndividualDraws(draws, gradient),
+        lambda phi: density_of_phi(data, population, phi)[0],
+    )
     failed = np.flatnonzero(~(frame.sound & np.isfinite(chosen.score)))
     names = tuple(data.patient_ids[i] for i in failed)
     return WarmStart(population, draws[-1], chosen.window, chosen.whitening, chosen.score, names)

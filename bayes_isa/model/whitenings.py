@@ -6,14 +6,15 @@ on a draw is -eps, that of a standard normal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
 
 from bayes_isa.kernels.bend import bent, unbent
 from bayes_isa.kernels.response import Window
-from bayes_isa.kernels.whitening import Whitening
+from bayes_isa.kernels.whitening import Whitening, unwhiten, whiten
 from bayes_isa.model.population import Population
 from bayes_isa.model.windows import map_all, psi_all
 
@@ -22,11 +23,18 @@ _WORST_CONDITION = 1e-12
 _SCALES = np.array([0.7, 0.85, 1.0, 1.2, 1.4])
 # Stronger bends overfit a few hundred draws: where the population differs a little they throw tails out of reach.
 _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
+# A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
+_WALL_AT = 3.5
+_WALL = 3.0
+# There, of these bends the strongest that leaves the furthest of the draws this near: few draws come to a wall, so that
+# fitting them hardly sees it.
+_WALL_BENDS = np.array([0.6, 1.0, 1.3, 1.6, 2.0, 2.5])
+_NEAR = 6.0
 
 
 @dataclass(frozen=True)
 class IndividualDraws:
-    """Draws of phi (draw, patient, d) from the patients' posteriors at a population, with the log-density's gradient."""
+    """Draws of phi (draw, patient, d) from the patients' posteriors at a population, and the density's log gradient."""
 
     phi: np.ndarray
     by_phi: np.ndarray
@@ -41,14 +49,51 @@ class Coordinates:
     score: np.ndarray  # (n_patients,) 0 is perfect, inf unusable
 
 
-def best_coordinates(windows: list[Window], population: Population, draws: IndividualDraws) -> Coordinates:
-    """For each patient the best of the whitenings in the given windows, bent where that helps."""
+# log-density (n_patients,) of phi (n_patients, d), up to a constant
+Density = Callable[[np.ndarray], np.ndarray]
+
+
+def best_coordinates(
+    windows: list[Window], population: Population, draws: IndividualDraws, density: Density
+) -> Coordinates:
+    """For each patient the best of the whitenings in the given windows, bent where that helps and at walls."""
     best: Coordinates | None = None
     for window in windows:
         candidate = _fitted(window, population, draws)
         best = candidate if best is None else _better(best, candidate)
     assert best is not None
-    return best
+    return _bent_at_walls(best, population, draws, density)
+
+
+def _bent_at_walls(
+    coordinates: Coordinates, population: Population, draws: IndividualDraws, density: Density
+) -> Coordinates:
+    window, whitening = coordinates.window, coordinates.whitening
+    of_population = (population.mean, population.omega, population.k)
+    eps = np.empty_like(draws.phi)
+    for phi, into in zip(draws.phi, eps, strict=True):
+        whiten(window, whitening, phi, *of_population, into)
+
+    def log_density(at: np.ndarray) -> np.ndarray:
+        phi, log_jacobian = np.empty_like(at), np.empty(len(at))
+        unwhiten(window, whitening, at, *of_population, phi, log_jacobian)
+        return density(phi) + log_jacobian
+
+    base = log_density(np.zeros_like(eps[0]))
+    bends = {"below": whitening.below.copy(), "above": whitening.above.copy()}
+    for (name, bend), side in zip(bends.items(), (-1.0, 1.0), strict=True):
+        furthest = np.maximum(side * eps, 0.0).max(axis=0)
+        for j in range(eps.shape[2]):
+            at = np.zeros_like(eps[0])
+            at[:, j] = side * _WALL_AT
+            # A curve that overflows is the steepest of walls.
+            with np.errstate(over="ignore", invalid="ignore"):
+                fall = base - log_density(at)
+            for i in np.flatnonzero(~(fall <= _WALL * 0.5 * _WALL_AT**2)):
+                x = bent.py_func(furthest[i, j], bend[i, j], bend[i, j]).value
+                near = _WALL_BENDS[np.sinh(_WALL_BENDS * x) / _WALL_BENDS <= _NEAR]
+                bend[i, j] = max([bend[i, j], *near])
+    return replace(coordinates, whitening=whitening._replace(**bends))
 
 
 def _fitted(window: Window, population: Population, draws: IndividualDraws) -> Coordinates:

@@ -23,8 +23,8 @@ INTERVALS = 2 * _HALF
 def response_windows(data: JointData) -> list[Window]:
     """Candidates; tb: the last assessment clearly above the LLOQ, else the first after baseline, else the PFS time.
 
-    ta is the middle one of the assessments clearly above, baseline, or the first after it. The last two are open, up
-    to tb and up to the PFS time.
+    ta is the middle one of the assessments clearly above, baseline, or the first after it. The last window is open: up
+    to the PFS time, as walls stand at the end of follow-up.
     """
     event = data.panels.design.event_day
     tb, middle, first = (np.empty(data.trial.n_patients) for _ in range(3))
@@ -34,10 +34,8 @@ def response_windows(data: JointData) -> list[Window]:
         middle[i] = np.concatenate([[0.0], known])[(known.size + 1) // 2]
         first[i] = min([tb[i], *days[:1]])
     windows = [_window(data, ta, tb) for ta in (middle, 0.0 * tb, first)]
-    windows += [
-        _window(data, 0.0 * tb, end)._replace(open=np.ones(tb.shape, dtype=bool)) for end in (tb, event)
-    ]
-    return windows
+    open_to_the_end = np.ones(tb.shape, dtype=bool)
+    return [*windows, _window(data, 0.0 * tb, event)._replace(open=open_to_the_end)]
 
 
 def _assessments(data: JointData) -> Iterator[tuple[np.ndarray, np.ndarray]]:

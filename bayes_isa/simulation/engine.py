@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from bayes_isa.kernels.evaluate import Parameters, _invert
+from bayes_isa.kernels.evaluate import Parameters, invert
 from bayes_isa.kernels.growth import log_mprotein
 from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.panels import Panels, panel_day
@@ -154,7 +154,7 @@ def _simulate(
             hazard,
             node_hazard,
         )
-        _invert(one, rule, hazard, node_hazard, target[of_patient], panel[of_patient], x[of_patient])
+        invert(one, rule, hazard, node_hazard, target[of_patient], panel[of_patient], x[of_patient])
         kl, kd = math.exp(phi[n, 1]), math.exp(phi[n, 2])
         for v in range(visits.size):
             p = visit_panel[i, v]

@@ -1,0 +1,30 @@
+"""Population means and spreads of the individual parameters at posterior draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from bayes_isa.errors import ModelError
+from bayes_isa.model.joint_data import JointData
+
+
+def population_means(data: JointData, draws: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Means (sample, patient, parameter) and SDs (sample, parameter) of the individual log parameters.
+
+    draws: posterior with one dimension `sample`. Raises ModelError when a population parameter is missing.
+    """
+    names = data.spec.individual
+    absent = [n for p in names for n in (f"{p}_pop", f"omega_{p}") if n not in draws]
+    if absent:
+        raise ModelError(f"the posterior lacks {', '.join(absent)}: was it fitted with `build_model`?")
+    n, n_patients = draws.sizes["sample"], data.trial.n_patients
+    means = np.empty((n, n_patients, len(names)))
+    for column, name in enumerate(names):
+        means[:, :, column] = np.log(draws[f"{name}_pop"].to_numpy())[:, None]
+        matrix = data.covariates[name]
+        if matrix.sizes["covariate"]:
+            effects = draws[f"beta_{name}"].transpose("sample", ...).to_numpy()
+            means[:, :, column] += effects @ matrix.to_numpy().T
+    omegas = np.stack([draws[f"omega_{name}"].to_numpy() for name in names], axis=1)
+    return means, omegas

@@ -1,0 +1,123 @@
+"""`prior_sensitivity`: how much the posterior owes to the priors, and where the two disagree."""
+
+from __future__ import annotations
+
+import arviz as az
+import numpy as np
+import xarray as xr
+
+from bayes_isa.data import Trial
+from bayes_isa.errors import ModelError
+from bayes_isa.inference.storage import priors_of, spec_of, trial_of
+from bayes_isa.model.joint_data import prepare
+from bayes_isa.model.likelihood import evaluate_log_likelihood
+from bayes_isa.model.prior import Prior
+from bayes_isa.model.priors import PriorSet
+from bayes_isa.model.spec import ModelSpec
+
+# Kallioinen et al. 2024 take a change of 0.05 in the cumulative Jensen-Shannon distance, per halving or doubling of the
+# power, as sensitive.
+_THRESHOLD = 0.05
+CONFLICT, STRONG, FINE = "potential prior-data conflict", "strong prior or weak likelihood", "none"
+
+
+def prior_sensitivity(
+    fit: xr.DataTree,
+    *,
+    threshold: float = _THRESHOLD,
+    trial: Trial | None = None,
+    spec: ModelSpec | None = None,
+    priors: PriorSet | None = None,
+) -> xr.Dataset:
+    """Power-scaling sensitivity of every population parameter, and a report of conflicts of prior and data.
+
+    All priors of population parameters together, or the likelihood of all patients, are raised to a power slightly off
+    1, by importance weights (Kallioinen et al. 2024, doi:10.1007/s11222-023-10366-5, by ArviZ). The distributions of
+    random effects are part of the model and not scaled.
+
+    Returns a Dataset, dim parameter: `prior`, `likelihood` (sensitivities), `diagnosis` ("potential prior-data
+    conflict": both above `threshold`; "strong prior or weak likelihood": the prior's alone; "none"); where the
+    posterior lies in its prior: `prior_probability` of a value at most the posterior median, `contraction`
+    1 - (posterior SD / prior SD)^2 (Schad et al. 2021, doi:10.1037/met0000275; of logs where the prior is on positive
+    numbers); `posterior_median`. attrs "not_scaled": parameters without a prior in the prior set. Raises ModelError for
+    a fit without what is needed.
+    """
+    if "posterior" not in fit.children:
+        raise ModelError("the fit has no group 'posterior': pass what `bayes_isa.fit` returned")
+    chosen = spec_of(fit) if spec is None else spec
+    data = prepare(trial_of(fit) if trial is None else trial, chosen)
+    posterior = fit["posterior"].to_dataset()
+    known = prior_by_parameter(posterior, priors_of(fit) if priors is None else priors, chosen)
+    flat = xr.Dataset({label: _entry(posterior, label) for label in known})
+    tree = xr.DataTree.from_dict(
+        {
+            "posterior": flat,
+            "log_prior": xr.Dataset({label: _log_density(flat[label], known[label]) for label in known}),
+            "log_likelihood": evaluate_log_likelihood(data, posterior)[["patient_total"]],
+        }
+    )
+    by_prior, by_likelihood = (az.psense(tree, group=group) for group in ("prior", "likelihood"))
+    labels = list(known)
+    prior_s = np.array([float(by_prior[label]) for label in labels])
+    likelihood_s = np.array([float(by_likelihood[label]) for label in labels])
+    scaled = {label.partition("[")[0] for label in labels}
+    population = [str(n) for n, v in posterior.data_vars.items() if "patient" not in v.dims]
+    return _report(flat, known, prior_s, likelihood_s, threshold).assign_attrs(
+        threshold=threshold, not_scaled=[name for name in population if name not in scaled]
+    )
+
+
+def prior_by_parameter(posterior: xr.Dataset, priors: PriorSet, spec: ModelSpec) -> dict[str, Prior]:
+    """The prior of every scalar population parameter by its label, such as "KL_pop" or "beta_M0[non_igg]"."""
+    known: dict[str, Prior] = {}
+    for name in map(str, posterior.data_vars):
+        if name in priors.parameters:
+            known[name] = priors.parameters[name]
+        elif name == "beta_link":
+            known[name] = priors.link(spec.link)
+        elif name.startswith("beta_") and f"covariate_{name[5:]}" in posterior[name].dims:
+            for covariate in posterior[f"covariate_{name[5:]}"].to_numpy():
+                known[f"{name}[{covariate}]"] = priors.covariate_effect(name[5:], str(covariate))
+    return known
+
+
+def _entry(posterior: xr.Dataset, label: str) -> xr.DataArray:
+    name, _, covariate = label.partition("[")
+    values = posterior[name]
+    return values.sel({f"covariate_{name[5:]}": covariate[:-1]}, drop=True) if covariate else values
+
+
+def _log_density(draws: xr.DataArray, prior: Prior) -> xr.DataArray:
+    return draws.copy(data=prior.scipy().logpdf(draws.to_numpy()))
+
+
+def _report(
+    flat: xr.Dataset, known: dict[str, Prior], prior: np.ndarray, likelihood: np.ndarray, threshold: float
+) -> xr.Dataset:
+    probability, contraction, median = [], [], []
+    for label, density in known.items():
+        draws = flat[label].to_numpy().ravel()
+        median.append(float(np.median(draws)))
+        probability.append(float(density.scipy().cdf(median[-1])))
+        positive = density.support()[0] >= 0.0
+        contraction.append(
+            1.0 - (np.std(np.log(draws) if positive else draws) / _spread(density, positive)) ** 2
+        )
+    diagnosis = np.where(prior < threshold, FINE, np.where(likelihood >= threshold, CONFLICT, STRONG))
+    return xr.Dataset(
+        {
+            "prior": ("parameter", prior, {"units": "1"}),
+            "likelihood": ("parameter", likelihood, {"units": "1"}),
+            "diagnosis": ("parameter", diagnosis.astype(object)),
+            "posterior_median": ("parameter", median),
+            "prior_probability": ("parameter", probability, {"units": "1"}),
+            "contraction": ("parameter", contraction, {"units": "1"}),
+        },
+        coords={"parameter": list(known)},
+    )
+
+
+def _spread(prior: Prior, positive: bool) -> float:
+    """SD of the prior, on the log scale for positive parameters: from its central 68 %, exact for normal shapes."""
+    low, high = prior.quantiles([0.15865525, 0.84134475])
+    return float(0.5 * (np.log(high) - np.log(low) if positive else high - low))
