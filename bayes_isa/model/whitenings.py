@@ -25,7 +25,7 @@ _SCALES = np.array([0.7, 0.85, 1.0, 1.2, 1.4])
 _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
 # A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
 _WALL_AT = 3.5
-_WALL = 3.0
+_WALL = 1.5
 # There, of these bends the strongest that leaves the furthest of the draws this near: few draws come to a wall, so that
 # fitting them hardly sees it.
 _WALL_BENDS = np.array([0.6, 1.0, 1.3, 1.6, 2.0, 2.5])
@@ -81,7 +81,7 @@ def _bent_at_walls(
 
     base = log_density(np.zeros_like(eps[0]))
     bends = {"below": whitening.below.copy(), "above": whitening.above.copy()}
-    for (name, bend), side in zip(bends.items(), (-1.0, 1.0), strict=True):
+    for bend, side in zip(bends.values(), (-1.0, 1.0), strict=True):
         furthest = np.maximum(side * eps, 0.0).max(axis=0)
         for j in range(eps.shape[2]):
             at = np.zeros_like(eps[0])

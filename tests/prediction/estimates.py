@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import xarray as xr
-from bayes_isa.model.warm_start import warm_start
 
 from bayes_isa.data import Trial
 from bayes_isa.kernels.whitening import unwhiten
 from bayes_isa.model.joint_data import prepare
 from bayes_isa.model.priors import PriorSet
 from bayes_isa.model.spec import ModelSpec
+from bayes_isa.model.warm_start import warm_start
 
 
 def fit_at_estimate(
