@@ -40,7 +40,9 @@ class WarmStart:
     phi: np.ndarray  # (n_patients, d) individual starting points: one draw
     window: Window
     whitening: Whitening
-    score: np.ndarray  # (n_patients,) distance of each posterior from standard normal in these coordinates
+    score: (
+        np.ndarray
+    )  # (n_patients,) roughness of each posterior in these coordinates, 1 for a standard normal
     failed: tuple[str, ...]  # patients without a mode or usable coordinates
 
 

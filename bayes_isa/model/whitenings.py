@@ -46,7 +46,7 @@ class Coordinates:
 
     window: Window
     whitening: Whitening
-    score: np.ndarray  # (n_patients,) 0 is perfect, inf unusable
+    score: np.ndarray  # (n_patients,) variance of |force|^2 over that of a standard normal; inf unusable
 
 
 # log-density (n_patients,) of phi (n_patients, d), up to a constant
@@ -104,9 +104,9 @@ def _fitted(window: Window, population: Population, draws: IndividualDraws) -> C
     x = np.einsum("nji,snj->sni", lower, psi - centre)
     by_x = np.linalg.solve(lower[None], by_psi[..., None])[..., 0]
     scale, below, above = (np.empty(centre.shape) for _ in range(3))
-    score = np.empty(len(centre))
-    _fit_bends(x, by_x, _SCALES, _BENDS, scale, below, above, score)
+    _fit_bends(x, by_x, _SCALES, _BENDS, scale, below, above)
     whitening = whitening._replace(scale=scale, below=below, above=above)
+    score = _force_variance(x, by_x, scale, below, above)
     return Coordinates(window, whitening, np.where(usable & np.isfinite(score), score, np.inf))
 
 
@@ -168,14 +168,13 @@ def _whitening(
 
 
 @njit(cache=True, error_model="numpy")
-def _fit_bends(x, by_x, scales, bends, scale, below, above, score):
-    """For each patient and axis the scale and bends with the least mean |force + eps|^2; `score` is its sum over axes.
+def _fit_bends(x, by_x, scales, bends, scale, below, above):
+    """For each patient and axis the scale and bends with the least mean |force + eps|^2 (the Fisher divergence).
 
     The sum over draws falls apart into those below and those above 0, each with its own bend.
     """
     n_draws, n_patients, d = x.shape
     for i in range(n_patients):
-        score[i] = 0.0
         for j in range(d):
             least = np.inf
             for c in scales:
@@ -199,7 +198,28 @@ def _fit_bends(x, by_x, scales, bends, scale, below, above, score):
                 if total < least:
                     least = total
                     scale[i, j], below[i, j], above[i, j] = c, best_below, best_above
-            score[i] += least
+
+
+@njit(cache=True, error_model="numpy")
+def _force_variance(x, by_x, scale, below, above):
+    """Variance over draws of |force|^2 in eps, over 2 d: the energy error of a leapfrog step goes with its square root.
+
+    Unlike the Fisher divergence it counts a few draws at a wall for what they cost.
+    """
+    n_draws, n_patients, d = x.shape
+    result = np.empty(n_patients)
+    for i in range(n_patients):
+        mean, square = 0.0, 0.0
+        for s in range(n_draws):
+            total = 0.0
+            for j in range(d):
+                z = unbent(x[s, i, j] / scale[i, j], below[i, j], above[i, j])
+                at = bent(z, below[i, j], above[i, j])
+                total += (scale[i, j] * at.slope * by_x[s, i, j] + at.log_slope_slope) ** 2
+            mean += total / n_draws
+            square += total * total / n_draws
+        result[i] = (square - mean * mean) / (2.0 * d)
+    return result
 
 
 def _better(first: Coordinates, second: Coordinates) -> Coordinates:
