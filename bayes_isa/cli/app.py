@@ -102,8 +102,8 @@ def quickstart(
         "bayes-isa-quickstart"
     ),
     chains: Annotated[int, typer.Option(min=1, help="Independent chains.")] = 4,
-    draws: Annotated[int, typer.Option(min=1, help="Draws kept per chain.")] = 750,
-    tune: Annotated[int, typer.Option(min=1, help="Warm-up draws per chain, thrown away.")] = 400,
+    draws: Annotated[int, typer.Option(min=1, help="Draws kept per chain.")] = 1000,
+    tune: Annotated[int, typer.Option(min=1, help="Warm-up draws per chain, thrown away.")] = 500,
     trials: Annotated[int, typer.Option(min=1, help="Simulated trials.")] = 500,
     seed: Seed = 1,
     as_json: Json = False,

@@ -12,7 +12,7 @@ from bayes_isa.data.examples import load_example
 from bayes_isa.model.priors import load_priors
 from bayes_isa.model.spec import ModelSpec
 
-# Above the default of 0.9, where about one draw in a thousand diverges: none of 2800 did, for a third more time.
+# Above the default of 0.9, where about one draw in a thousand diverges: half as many do, for a third more time.
 _TARGET_ACCEPT = 0.95
 REGIMENS = ["10 mg/kg QW-Q2W", "20 mg/kg QW-Q2W", "20 mg/kg QW-Q2W + dex"]
 
