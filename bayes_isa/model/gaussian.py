@@ -10,12 +10,13 @@ from bayes_isa.kernels.response import Window
 from bayes_isa.model.individuals import Density, log_density
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population
-from bayes_isa.model.windows import psi_all
+from bayes_isa.model.windows import map_all, psi_all
 
 _NEWTON_STEPS = 40
 _CONVERGED = 1e-3  # expected gain in a patient's log-density from one more Newton step
 _DIFFERENCE = 1e-4  # step of the finite differences in psi, whose posterior SDs are 0.01 to 2
 _LONGEST_STEP = 2.0
+_FAR = 8.0  # SDs from the population mean, where no patient can be
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Gaussian:
 def modes(data: JointData, window: Window, population: Population, phi: np.ndarray) -> Gaussian:
     """Laplace approximation at the modes of all patients at once, found by damped Newton in psi from `phi`."""
     density = log_density(data, window, population)
-    psi = psi_all(window, phi, population.k)
+    start = psi_all(window, phi, population.k)
+    psi = start
     value, gradient = density(psi)
     gain = np.full(value.shape, np.inf)
     for _ in range(_NEWTON_STEPS):
@@ -38,8 +40,12 @@ def modes(data: JointData, window: Window, population: Population, phi: np.ndarr
         if np.all(gain < _CONVERGED):
             break
         psi, value, gradient = _line_search(density, psi, step, value, gradient)
+    # Without data on the curve psi has spurious modes far out: such a patient goes back to where the search began.
+    distance = np.abs(map_all(window, psi, population.k).phi - population.mean) / population.omega
+    sound = (gain < _CONVERGED) & np.isfinite(value) & (distance < _FAR).all(axis=1)
+    psi = np.where(sound[:, None], psi, start)
     root = _root(-hessian(density, psi))
-    return Gaussian(psi, root, (gain < _CONVERGED) & np.isfinite(value) & np.isfinite(root).all(axis=(1, 2)))
+    return Gaussian(psi, root, sound & np.isfinite(root).all(axis=(1, 2)))
 
 
 def _root(precision: np.ndarray) -> np.ndarray:
