@@ -23,6 +23,8 @@ _WORST_CONDITION = 1e-12
 _SCALES = np.array([0.7, 0.85, 1.0, 1.2, 1.4])
 # Stronger bends overfit a few hundred draws: where the population differs a little they throw tails out of reach.
 _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
+# Rougher than this no coordinates were found: a chain that got lost, not a posterior.
+_LOST = 50.0
 # A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
 _WALL_AT = 3.5
 _WALL = 1.5
@@ -62,7 +64,21 @@ def best_coordinates(
         candidate = _fitted(window, population, draws)
         best = candidate if best is None else _better(best, candidate)
     assert best is not None
-    return _bent_at_walls(best, population, draws, density)
+    lost = ~(best.score < _LOST)
+    best = _better(best, replace(_uninformed(windows[-1], population), score=np.where(lost, -1.0, np.inf)))
+    bent_at_walls = _bent_at_walls(best, population, draws, density)
+    return replace(bent_at_walls, score=np.where(lost, np.inf, best.score))
+
+
+def _uninformed(window: Window, population: Population) -> Coordinates:
+    """Coordinates that rest on the population alone, as for a patient without data."""
+    centre = psi_all(window, population.mean, population.k)
+    nothing = np.zeros((*centre.shape, centre.shape[1]))
+    mapped = map_all(window, centre, population.k)
+    offset = mapped.phi - np.einsum("nij,nj->ni", mapped.by_psi, centre)
+    zero = 0.0 * centre
+    whitening = Whitening(nothing, zero, mapped.by_psi, offset, zero + 1.0, zero, zero.copy())
+    return Coordinates(window, whitening, np.full(len(centre), np.inf))
 
 
 def _bent_at_walls(
