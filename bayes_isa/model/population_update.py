@@ -17,7 +17,6 @@ _OMEGA_RANGE = (0.05, 3.0)  # keeps a rough estimate from collapsing or explodin
 _STEPS = 2  # of scoring a round: the next round continues
 # On the log scale, and in prior SDs for parameters that are not positive: further away the curvature is another.
 _LONGEST_STEP = 0.5
-_LARGEST_SCORE = 15.0  # of a patient; that of a residual SD has an SD of 4 for eight measurements
 _DIFFERENCE = 1e-3  # of the priors' derivatives, whose SDs are 0.1 and more
 
 
@@ -79,8 +78,6 @@ def update_shared(data: JointData, priors: PriorSet, population: Population, dra
             scores = np.column_stack([*(terms.by_shared[name] for name in names), by_lp]) * scale
             # A patient whose curve explodes says nothing here.
             scores = scores[np.isfinite(scores).all(axis=1)]
-            # A curve near explosion would rule the direction, and its square make the steps tiny.
-            scores = np.clip(scores, -_LARGEST_SCORE, _LARGEST_SCORE)
             score += scores.sum(axis=0) / len(draws)
             information += scores.T @ scores / len(draws)
         step = np.linalg.solve(information, score)
