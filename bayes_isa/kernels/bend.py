@@ -15,11 +15,10 @@ from numba import njit
 
 
 class Bent(NamedTuple):
-    """S at z, its slope, and the log of that with its own derivative."""
+    """S at z, its slope, and the derivative of the log of that."""
 
     value: float
     slope: float
-    log_slope: float
     log_slope_slope: float
 
 
@@ -28,15 +27,16 @@ def bent(z: float, below: float, above: float) -> Bent:
     """S(z) with bend `below` for z < 0 and `above` for z > 0."""
     bend = below if z < 0.0 else above
     if bend == 0.0:
-        return Bent(z, 1.0, 0.0, 0.0)
+        return Bent(z, 1.0, 0.0)
     a = bend * z
     if bend > 0.0:
         square = 1.0 + a * a
-        return Bent(
-            math.asinh(a) / bend, 1.0 / math.sqrt(square), -0.5 * math.log(square), -bend * a / square
-        )
-    slope = math.cosh(a)
-    return Bent(math.sinh(a) / bend, slope, math.log(slope), bend * math.tanh(a))
+        return Bent(math.asinh(a) / bend, 1.0 / math.sqrt(square), -bend * a / square)
+    # One exponential for three hyperbolic functions.
+    up = math.exp(a)
+    down = 1.0 / up
+    slope, sinh = 0.5 * (up + down), 0.5 * (up - down)
+    return Bent(sinh / bend, slope, bend * sinh / slope)
 
 
 @njit(inline="always", error_model="numpy")

@@ -28,6 +28,8 @@ from bayes_isa.kernels.elementary import FASTMATH
 
 # Keeps the mean effect positive for a patient without any drug in the window; the map stays one-to-one.
 _LEAST_EFFECT = 1e-3
+# Decay over an interval below which differences of exponentials lose more digits than a series of two terms.
+_SLOW = 1e-5
 
 
 class Window(NamedTuple):
@@ -72,8 +74,10 @@ def _kill_integrals(window, i, r, ec50, k):
     for w in range(window.effect.shape[1]):
         end = window.edge[i, w + 1]
         left_end = math.exp(-r * end)
-        # (exp(-R t) - exp(-R t')) / R without cancellation for small R
-        span = -left * math.expm1(-r * (end - start)) / r
+        # (exp(-R t) - exp(-R t')) / R, by its series where that cancels
+        width = end - start
+        slow = r * width < _SLOW
+        span = left * width * (1.0 - 0.5 * r * width) if slow else (left - left_end) / r
         effect, effect_by_ec50 = _mean_effect(window.effect[i, w], ec50, window.saturation)
         total = effect + k * window.dexamethasone[i, w] + _LEAST_EFFECT
         value += total * span

@@ -31,8 +31,8 @@ class Whitening(NamedTuple):
 
 
 @njit(inline="always", error_model="numpy")
-def _cholesky(matrix, lower):
-    """Lower Cholesky factor of a small matrix; NaN in it where the matrix is not positive definite."""
+def _cholesky(matrix, lower, inverse):
+    """Lower Cholesky factor of a small matrix and 1 over its diagonal; NaN where it is not positive definite."""
     d = matrix.shape[0]
     for column in range(d):
         for row in range(column, d):
@@ -41,47 +41,53 @@ def _cholesky(matrix, lower):
                 value -= lower[row, inner] * lower[column, inner]
             if row == column:
                 lower[row, row] = math.sqrt(value) if value > 0.0 else math.nan
+                # One division for all that follow: they would be the bulk of the cost.
+                inverse[row] = 1.0 / lower[row, row]
             else:
-                lower[row, column] = value / lower[column, column]
+                lower[row, column] = value * inverse[column]
 
 
 @njit(inline="always", error_model="numpy")
-def _solve_lower(lower, vector):
+def _solve_lower(lower, inverse, vector):
     """lower^-1 vector, in place."""
     for row in range(vector.size):
+        value = vector[row]
         for inner in range(row):
-            vector[row] -= lower[row, inner] * vector[inner]
-        vector[row] /= lower[row, row]
+            value -= lower[row, inner] * vector[inner]
+        vector[row] = value * inverse[row]
 
 
 @njit(inline="always", error_model="numpy")
-def _solve_upper(lower, vector):
+def _solve_upper(lower, inverse, vector):
     """lower'^-1 vector, in place."""
     for row in range(vector.size - 1, -1, -1):
+        value = vector[row]
         for inner in range(row + 1, vector.size):
-            vector[row] -= lower[inner, row] * vector[inner]
-        vector[row] /= lower[row, row]
+            value -= lower[inner, row] * vector[inner]
+        vector[row] = value * inverse[row]
 
 
 @njit(inline="always", error_model="numpy")
-def _gaussian(whitening, i, mean, weight, lower, matrix, centre):
-    """Factor C of the precision and the centre L^-1 b of patient i."""
+def _gaussian(whitening, i, mean, weight, lower, inverse, matrix, centre):
+    """Factor C of the precision, 1 over its diagonal, and the centre L^-1 b of patient i."""
     d = mean.size
     for x in range(d):
         centre[x] = whitening.pull[i, x]
         for y in range(x + 1):
-            value = whitening.curvature[i, x, y]
-            for j in range(d):
-                value += weight[j] * whitening.linear[i, j, x] * whitening.linear[i, j, y]
-            matrix[x, y] = value
-            matrix[y, x] = value
+            matrix[x, y] = whitening.curvature[i, x, y]
     for j in range(d):
         distance = weight[j] * (mean[j] - whitening.offset[i, j])
         for x in range(d):
-            centre[x] += whitening.linear[i, j, x] * distance
-    _cholesky(matrix, lower)
-    _solve_lower(lower, centre)
-    _solve_upper(lower, centre)
+            here = whitening.linear[i, j, x]
+            # The coordinate map is sparse: most individual parameters depend on one or two coordinates.
+            if here != 0.0:
+                centre[x] += here * distance
+                weighted = weight[j] * here
+                for y in range(x + 1):
+                    matrix[x, y] += weighted * whitening.linear[i, j, y]
+    _cholesky(matrix, lower, inverse)
+    _solve_lower(lower, inverse, centre)
+    _solve_upper(lower, inverse, centre)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -98,20 +104,20 @@ def unwhiten(
     """Fill `phi` (n_patients, d) and log |d phi / d eps| (n_patients,) from `eps`; mean (n_patients, d), omega (d,)."""
     n, d = eps.shape
     lower, matrix = np.zeros((d, d)), np.empty((d, d))
-    centre, psi, weight = np.empty(d), np.empty(d), np.empty(d)
+    centre, psi, weight, inverse = np.empty(d), np.empty(d), np.empty(d), np.empty(d)
     for x in range(d):
         weight[x] = 1.0 / (omega[x] * omega[x])
     for i in range(n):
-        _gaussian(whitening, i, mean[i], weight, lower, matrix, centre)
-        total = 0.0
+        _gaussian(whitening, i, mean[i], weight, lower, inverse, matrix, centre)
+        volume = 1.0
         for x in range(d):
             at = bent(eps[i, x], whitening.below[i, x], whitening.above[i, x])
             psi[x] = whitening.scale[i, x] * at.value
-            total += math.log(whitening.scale[i, x]) + at.log_slope - math.log(lower[x, x])
-        _solve_upper(lower, psi)
+            volume *= whitening.scale[i, x] * at.slope * inverse[x]
+        _solve_upper(lower, inverse, psi)
         for x in range(d):
             psi[x] += centre[x]
-        log_jacobian[i] = total + phi_from_psi(window, i, psi, k, phi[i])
+        log_jacobian[i] = math.log(volume) + phi_from_psi(window, i, psi, k, phi[i])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -127,10 +133,10 @@ def whiten(
     """Inverse of `unwhiten`."""
     n, d = phi.shape
     lower, matrix = np.zeros((d, d)), np.empty((d, d))
-    centre, psi = np.empty(d), np.empty(d)
+    centre, psi, inverse = np.empty(d), np.empty(d), np.empty(d)
     weight = 1.0 / (omega * omega)
     for i in range(n):
-        _gaussian(whitening, i, mean[i], weight, lower, matrix, centre)
+        _gaussian(whitening, i, mean[i], weight, lower, inverse, matrix, centre)
         psi_from_phi(window, i, phi[i], k, psi)
         for x in range(d):
             value = 0.0
@@ -161,18 +167,18 @@ def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each it
     by_psi, by_k, by_jacobian = np.empty((d, d)), np.empty(d), np.empty(d)
     to_psi, to_centre, to_weight = np.empty(d), np.empty(d), np.zeros(d)
     to_lower, to_matrix, column = np.empty((d, d)), np.empty((d, d)), np.empty(d)
-    to_x, slope, log_slope = np.empty(d), np.empty(d), np.empty(d)
+    to_x, slope, log_slope, inverse = np.empty(d), np.empty(d), np.empty(d), np.empty(d)
     to_k = 0.0
     for x in range(d):
         weight[x] = 1.0 / (omega[x] * omega[x])
     for i in range(n):
-        _gaussian(whitening, i, mean[i], weight, lower, matrix, centre)
+        _gaussian(whitening, i, mean[i], weight, lower, inverse, matrix, centre)
         for x in range(d):
             at = bent(eps[i, x], whitening.below[i, x], whitening.above[i, x])
             step[x] = whitening.scale[i, x] * at.value
             slope[x] = whitening.scale[i, x] * at.slope
             log_slope[x] = at.log_slope_slope
-        _solve_upper(lower, step)
+        _solve_upper(lower, inverse, step)
         for x in range(d):
             psi[x] = centre[x] + step[x]
         phi_by_psi(window, i, psi, k, by_psi, by_k, by_jacobian)
@@ -184,15 +190,15 @@ def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each it
             to_k += by_k[x] * to_phi[i, x]
         # psi = centre + C^-T x, x = scale S(eps)
         to_x[:] = to_psi
-        _solve_lower(lower, to_x)
+        _solve_lower(lower, inverse, to_x)
         to_centre[:] = to_x
-        _solve_upper(lower, to_centre)
+        _solve_upper(lower, inverse, to_centre)
         for x in range(d):
             to_eps[i, x] = slope[x] * to_x[x] + to_log_jacobian[i] * log_slope[x]
-            for y in range(d):
-                to_lower[x, y] = -step[x] * to_x[y] if y <= x else 0.0
-            to_lower[x, x] -= to_log_jacobian[i] / lower[x, x]
-        _cholesky_adjoint(lower, to_lower, to_matrix, column)
+            for y in range(x + 1):
+                to_lower[x, y] = -step[x] * to_x[y]
+            to_lower[x, x] -= to_log_jacobian[i] * inverse[x]
+        _cholesky_adjoint(lower, inverse, to_lower, to_matrix, column)
         # centre = L^-1 b
         for x in range(d):
             for y in range(d):
@@ -202,11 +208,13 @@ def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each it
             along = 0.0
             quadratic = 0.0
             for x in range(d):
-                along += whitening.linear[i, j, x] * to_centre[x]
-                inner = 0.0
-                for y in range(d):
-                    inner += to_matrix[x, y] * whitening.linear[i, j, y]
-                quadratic += whitening.linear[i, j, x] * inner
+                here = whitening.linear[i, j, x]
+                if here != 0.0:
+                    along += here * to_centre[x]
+                    inner = 0.0
+                    for y in range(d):
+                        inner += to_matrix[x, y] * whitening.linear[i, j, y]
+                    quadratic += here * inner
             to_mean[i, j] = weight[j] * along
             to_weight[j] += quadratic + along * (mean[i, j] - whitening.offset[i, j])
     for j in range(d):
@@ -215,7 +223,7 @@ def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each it
 
 
 @njit(inline="always", error_model="numpy")
-def _cholesky_adjoint(lower, to_lower, to_matrix, column):
+def _cholesky_adjoint(lower, inverse, to_lower, to_matrix, column):
     """Derivative by a symmetric matrix from that by its Cholesky factor (Murray 2016, arXiv:1602.07527, eq. 8)."""
     d = lower.shape[0]
     # P = tril(C' C_bar) with half its diagonal, made symmetric.
@@ -231,12 +239,12 @@ def _cholesky_adjoint(lower, to_lower, to_matrix, column):
     for y in range(d):
         for x in range(d):
             column[x] = to_matrix[x, y]
-        _solve_upper(lower, column)
+        _solve_upper(lower, inverse, column)
         for x in range(d):
             to_matrix[x, y] = column[x]
     for x in range(d):
         for y in range(d):
             column[y] = to_matrix[x, y]
-        _solve_upper(lower, column)
+        _solve_upper(lower, inverse, column)
         for y in range(d):
             to_matrix[x, y] = column[y]

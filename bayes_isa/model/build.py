@@ -16,7 +16,7 @@ from bayes_isa.data import Trial
 from bayes_isa.errors import BayesIsaWarning
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.model.coordinates import kd_by_effect, phi_in_response_coordinates
-from bayes_isa.model.joint_data import JointData, prepare
+from bayes_isa.model.joint_data import JointData, prepare, with_panels_for
 from bayes_isa.model.observed import measurement_random, pfs_random
 from bayes_isa.model.op import JointTrajectory, MeasurementTerm, design_inputs
 from bayes_isa.model.population import Population
@@ -70,8 +70,9 @@ def build_model(
     PriorError for an impossible prior set. Source: CPT:PSP 2023 (see README).
     """
     prior_set = load_priors(priors) if isinstance(priors, str) else priors
-    data = prepare(trial, spec or ModelSpec())
+    data = prepare(trial, spec or ModelSpec(), rough=True)
     start = warm_start(data, prior_set)
+    data = with_panels_for(data, start.plausible)
     if start.failed:
         warnings.warn(
             f"no individual mode found for patients {', '.join(start.failed)}: their sampling coordinates rest on the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,9 @@ from bayes_isa.model.spec import ModelSpec
 from bayes_isa.pk import Exposure
 
 # Error of a patient's log-likelihood against posterior SDs of 1: a tenth is lost in a rough estimate.
-_COARSE_TOLERANCE = 0.1
-_COARSE_SETS = 16
-_COARSE_ORDER = 4
+_ROUGH_TOLERANCE = 0.1
+_ROUGH_SETS = 16
+_ROUGH_ORDER = 4
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,29 @@ class JointData:
         return [str(i) for i in self.trial.patients.index]
 
 
-def prepare(trial: Trial, spec: ModelSpec) -> JointData:
+def prepare(trial: Trial, spec: ModelSpec, *, rough: bool = False) -> JointData:
     """Exposure, adaptive panels and covariates of `trial` under `spec`.
 
-    Raises ModelError when the specification asks for what the data set does not have; warns (BayesIsaWarning) of
-    published covariates that are left out because the data set lacks them or they do not vary.
+    Panels meet the specification's tolerance over the bulk of what is plausible; `rough` ones, for finding where the
+    posterior is, have a third of the nodes and errors that do not matter there. Raises ModelError when the
+    specification asks for what the data set does not have; warns (BayesIsaWarning) of published covariates that are
+    left out because the data set lacks them or they do not vary.
     """
     exposure = trial_exposure(spec.exposure, trial.patients, trial.doses, trial.last_day)
     timeline = trial_timeline(trial, exposure)
     shape = make_shape(spec.link, spec.hazard, spec.effect)
-    panels = build_panels(
-        timeline, exposure.evaluate, shape, _reference(trial, spec), tolerance=spec.tolerance
-    )
+    reference = _reference(trial, spec)
+    if rough:
+        panels = build_panels(
+            timeline,
+            exposure.evaluate,
+            shape,
+            reference.first(_ROUGH_SETS),
+            tolerance=_ROUGH_TOLERANCE,
+            order=_ROUGH_ORDER,
+        )
+    else:
+        panels = build_panels(timeline, exposure.evaluate, shape, reference, tolerance=spec.tolerance)
     covariates, left_out = _covariates(trial, spec)
     return JointData(
         trial=trial,
@@ -83,18 +94,13 @@ def prepare(trial: Trial, spec: ModelSpec) -> JointData:
     )
 
 
-def coarse_panels(data: JointData) -> Panels:
-    """Panels for finding starting points and coordinates: a third of the nodes, and errors that do not matter there."""
-    reference = _reference(data.trial, data.spec).first(_COARSE_SETS)
+def with_panels_for(data: JointData, reference: ReferenceParameters) -> JointData:
+    """`data` with panels that meet its specification's tolerance at `reference`, such as draws near the posterior."""
     timeline = trial_timeline(data.trial, data.exposure)
-    return build_panels(
-        timeline,
-        data.exposure.evaluate,
-        data.shape,
-        reference,
-        tolerance=_COARSE_TOLERANCE,
-        order=_COARSE_ORDER,
+    panels = build_panels(
+        timeline, data.exposure.evaluate, data.shape, reference, tolerance=data.spec.tolerance
     )
+    return replace(data, panels=panels)
 
 
 def _reference(trial: Trial, spec: ModelSpec) -> ReferenceParameters:

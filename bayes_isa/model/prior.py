@@ -81,6 +81,11 @@ class Prior:
         """Quantiles at the probabilities `q`, same shape as `q`, in `unit`."""
         return np.asarray(self.scipy().ppf(np.asarray(q, dtype=float)))
 
+    def spread(self) -> float:
+        """Half the width of the central 68 %, the SD of a normal prior, in `unit`."""
+        low, high = self.quantiles([0.16, 0.84])
+        return float(0.5 * (high - low))
+
     def draw(self, rng: np.random.Generator, size: int | tuple[int, ...] | None = None) -> np.ndarray:
         """Independent draws of shape `size`, in `unit`."""
         return np.asarray(self.scipy().rvs(size=1 if size is None else size, random_state=rng)).reshape(

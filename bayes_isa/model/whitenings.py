@@ -14,7 +14,7 @@ from numba import njit
 
 from bayes_isa.kernels.bend import bent, unbent
 from bayes_isa.kernels.response import Window
-from bayes_isa.kernels.whitening import Whitening, unwhiten, whiten
+from bayes_isa.kernels.whitening import Whitening, unwhiten
 from bayes_isa.model.population import Population
 from bayes_isa.model.windows import map_all, psi_all
 
@@ -34,10 +34,15 @@ _WALL_BENDS = np.array([0.6, 1.0, 1.3, 1.6, 2.0, 2.5])
 _NEAR = 6.0
 
 
+# log-density (n_patients,) of phi (n_patients, d), up to a constant
+Density = Callable[[np.ndarray], np.ndarray]
+
+
 @dataclass(frozen=True)
 class IndividualDraws:
     """Draws of phi (draw, patient, d) from the patients' posteriors at a population, and the density's log gradient."""
 
+    population: Population
     phi: np.ndarray
     by_phi: np.ndarray
 
@@ -51,23 +56,33 @@ class Coordinates:
     score: np.ndarray  # (n_patients,) variance of |force|^2 over that of a standard normal; inf unusable
 
 
-# log-density (n_patients,) of phi (n_patients, d), up to a constant
-Density = Callable[[np.ndarray], np.ndarray]
-
-
 def best_coordinates(
-    windows: list[Window], population: Population, draws: IndividualDraws, density: Density
+    windows: list[Window], near: IndividualDraws, wide: IndividualDraws, density: Density
 ) -> Coordinates:
-    """For each patient the best of the whitenings in the given windows, bent where that helps and at walls."""
+    """For each patient the best of the whitenings in the given windows, bent where that helps and at walls.
+
+    `near` are draws at the population estimate, `wide` at one with wider omegas: coordinates must do at both. Walls are
+    looked for with the log-density at the wide one.
+    """
     best: Coordinates | None = None
     for window in windows:
-        candidate = _fitted(window, population, draws)
+        candidate = _fitted(window, near, wide)
         best = candidate if best is None else _better(best, candidate)
     assert best is not None
     lost = ~(best.score < _LOST)
-    best = _better(best, replace(_uninformed(windows[-1], population), score=np.where(lost, -1.0, np.inf)))
-    bent_at_walls = _bent_at_walls(best, population, draws, density)
-    return replace(bent_at_walls, score=np.where(lost, np.inf, best.score))
+    uninformed = _uninformed(windows[-1], near.population)
+    best = _better(best, replace(uninformed, score=np.where(lost, -1.0, np.inf)))
+    reach = np.maximum(_reach(best, near), _reach(best, wide))
+    return replace(
+        _bent_at_walls(best, wide.population, density, reach), score=np.where(lost, np.inf, best.score)
+    )
+
+
+def _reach(coordinates: Coordinates, draws: IndividualDraws) -> np.ndarray:
+    """How far draws reach from 0 on either side of each axis before its bend: (2, n_patients, d)."""
+    x, _ = _standardised(coordinates.window, coordinates.whitening, draws)
+    x = x / coordinates.whitening.scale
+    return np.stack([np.maximum(-x, 0.0).max(axis=0), np.maximum(x, 0.0).max(axis=0)])
 
 
 def _uninformed(window: Window, population: Population) -> Coordinates:
@@ -82,43 +97,37 @@ def _uninformed(window: Window, population: Population) -> Coordinates:
 
 
 def _bent_at_walls(
-    coordinates: Coordinates, population: Population, draws: IndividualDraws, density: Density
+    coordinates: Coordinates, population: Population, density: Density, reach: np.ndarray
 ) -> Coordinates:
     window, whitening = coordinates.window, coordinates.whitening
-    of_population = (population.mean, population.omega, population.k)
-    eps = np.empty_like(draws.phi)
-    for phi, into in zip(draws.phi, eps, strict=True):
-        whiten(window, whitening, phi, *of_population, into)
 
     def log_density(at: np.ndarray) -> np.ndarray:
         phi, log_jacobian = np.empty_like(at), np.empty(len(at))
-        unwhiten(window, whitening, at, *of_population, phi, log_jacobian)
+        unwhiten(window, whitening, at, population.mean, population.omega, population.k, phi, log_jacobian)
         return density(phi) + log_jacobian
 
-    base = log_density(np.zeros_like(eps[0]))
+    n, d = whitening.pull.shape
+    base = log_density(np.zeros((n, d)))
     bends = {"below": whitening.below.copy(), "above": whitening.above.copy()}
-    for bend, side in zip(bends.values(), (-1.0, 1.0), strict=True):
-        furthest = np.maximum(side * eps, 0.0).max(axis=0)
-        for j in range(eps.shape[2]):
-            at = np.zeros_like(eps[0])
+    for bend, side, reached in zip(bends.values(), (-1.0, 1.0), reach, strict=True):
+        for j in range(d):
+            at = np.zeros((n, d))
             at[:, j] = side * _WALL_AT
             # A curve that overflows is the steepest of walls.
             with np.errstate(over="ignore", invalid="ignore"):
                 fall = base - log_density(at)
             for i in np.flatnonzero(~(fall <= _WALL * 0.5 * _WALL_AT**2)):
-                x = bent.py_func(furthest[i, j], bend[i, j], bend[i, j]).value
-                near = _WALL_BENDS[np.sinh(_WALL_BENDS * x) / _WALL_BENDS <= _NEAR]
+                near = _WALL_BENDS[np.sinh(_WALL_BENDS * reached[i, j]) / _WALL_BENDS <= _NEAR]
                 bend[i, j] = max([bend[i, j], *near])
     return replace(coordinates, whitening=whitening._replace(**bends))
 
 
-def _fitted(window: Window, population: Population, draws: IndividualDraws) -> Coordinates:
-    psi, by_psi = _in_psi(window, population, draws)
+def _fitted(window: Window, near: IndividualDraws, wide: IndividualDraws) -> Coordinates:
+    psi, by_psi = _in_psi(window, near)
     centre = psi.mean(axis=0)
-    whitening, lower, usable = _whitening(window, population, centre, _precision(psi, by_psi))
-    # x = C' (psi - centre), and the force on x
-    x = np.einsum("nji,snj->sni", lower, psi - centre)
-    by_x = np.linalg.solve(lower[None], by_psi[..., None])[..., 0]
+    whitening, usable = _whitening(window, near.population, centre, _precision(psi, by_psi))
+    standardised = [_standardised(window, whitening, draws) for draws in (near, wide)]
+    x, by_x = (np.concatenate(parts) for parts in zip(*standardised, strict=True))
     scale, below, above = (np.empty(centre.shape) for _ in range(3))
     _fit_bends(x, by_x, _SCALES, _BENDS, scale, below, above)
     whitening = whitening._replace(scale=scale, below=below, above=above)
@@ -126,14 +135,34 @@ def _fitted(window: Window, population: Population, draws: IndividualDraws) -> C
     return Coordinates(window, whitening, np.where(usable & np.isfinite(score), score, np.inf))
 
 
-def _in_psi(window: Window, population: Population, draws: IndividualDraws) -> tuple[np.ndarray, np.ndarray]:
+def _in_psi(window: Window, draws: IndividualDraws) -> tuple[np.ndarray, np.ndarray]:
     """Draws and gradients of the log-density in psi, (draw, patient, d) each."""
+    k = draws.population.k
     psi, by_psi = np.empty_like(draws.phi), np.empty_like(draws.phi)
     for s, (phi, by_phi) in enumerate(zip(draws.phi, draws.by_phi, strict=True)):
-        psi[s] = psi_all(window, phi, population.k)
-        mapped = map_all(window, psi[s], population.k)
+        psi[s] = psi_all(window, phi, k)
+        mapped = map_all(window, psi[s], k)
         by_psi[s] = np.einsum("nji,nj->ni", mapped.by_psi, by_phi) + mapped.log_jacobian_by_psi
     return psi, by_psi
+
+
+def _standardised(
+    window: Window, whitening: Whitening, draws: IndividualDraws
+) -> tuple[np.ndarray, np.ndarray]:
+    """x = C' (psi - centre) of the whitening at the draws' population, before bends, and the force on x."""
+    psi, by_psi = _in_psi(window, draws)
+    weight = draws.population.omega**-2.0
+    linear = whitening.linear
+    precision = whitening.curvature + np.einsum("nji,j,njk->nik", linear, weight, linear)
+    distance = weight * (draws.population.mean - whitening.offset)
+    pull = whitening.pull + np.einsum("nji,nj->ni", linear, distance)
+    sound = np.isfinite(precision).all(axis=(1, 2)) & (np.linalg.eigvalsh(precision)[:, 0] > 0.0)
+    precision = np.where(sound[:, None, None], precision, np.eye(precision.shape[1]))
+    lower = np.linalg.cholesky(precision)
+    centre = np.linalg.solve(precision, pull[..., None])[..., 0]
+    x = np.einsum("nji,snj->sni", lower, psi - centre)
+    by_x = np.linalg.solve(lower[None], by_psi[..., None])[..., 0]
+    return x, by_x
 
 
 def _precision(psi: np.ndarray, by_psi: np.ndarray) -> np.ndarray:
@@ -161,8 +190,8 @@ def _powers(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _whitening(
     window: Window, population: Population, centre: np.ndarray, precision: np.ndarray
-) -> tuple[Whitening, np.ndarray, np.ndarray]:
-    """The whitening that has this centre and precision at the population estimate, its factor C, and where usable.
+) -> tuple[Whitening, np.ndarray]:
+    """The whitening that has this centre and precision at the population estimate, and where it is usable.
 
     What the population explains of the precision is taken off: that part moves with the population.
     """
@@ -178,9 +207,8 @@ def _whitening(
     pull -= np.einsum("nji,j,nj->ni", linear, weight, population.mean - offset)
     eigenvalue = np.linalg.eigvalsh(whole)
     usable = np.isfinite(whole).all(axis=(1, 2)) & (eigenvalue[:, 0] > _WORST_CONDITION * eigenvalue[:, -1])
-    lower = np.linalg.cholesky(np.where(usable[:, None, None], whole, np.eye(whole.shape[1])))
     arrays = (curvature, pull, linear, offset, np.ones_like(centre), 0.0 * centre, 0.0 * centre)
-    return Whitening(*(np.ascontiguousarray(array) for array in arrays)), lower, usable
+    return Whitening(*(np.ascontiguousarray(array) for array in arrays)), usable
 
 
 @njit(cache=True, error_model="numpy")

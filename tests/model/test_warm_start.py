@@ -21,7 +21,7 @@ def virtual() -> VirtualTrial:
 
 @pytest.fixture(scope="module")
 def data(virtual: VirtualTrial) -> JointData:
-    return prepare(virtual.trial, ModelSpec())
+    return prepare(virtual.trial, ModelSpec(), rough=True)
 
 
 @pytest.fixture(scope="module")
