@@ -66,6 +66,9 @@ Columns = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")]
+Unconverged = Annotated[
+    bool, typer.Option("--allow-unconverged", help="Use a fit that fails its diagnostics.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same result.")]
 
 
@@ -272,9 +275,7 @@ def compare(
     hazard_ratio_below: Annotated[
         float, typer.Option(min=0.0, help="Or better: a hazard ratio below this.")
     ] = 1.0,
-    allow_unconverged: Annotated[
-        bool, typer.Option("--allow-unconverged", help="Use a fit that fails its diagnostics.")
-    ] = False,
+    allow_unconverged: Unconverged = False,
     seed: Seed = 1,
     as_json: Json = False,
 ) -> None:
@@ -323,9 +324,7 @@ def reproduce(
         ),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="File for the table (CSV).")] = None,
-    allow_unconverged: Annotated[
-        bool, typer.Option("--allow-unconverged", help="Use a fit that fails its diagnostics.")
-    ] = False,
+    allow_unconverged: Unconverged = False,
     seed: Seed = 1,
     as_json: Json = False,
 ) -> None:
