@@ -6,11 +6,12 @@ from pathlib import Path
 
 from bayes_isa.cli.console import print_json, say
 from bayes_isa.cli.inputs import require_directory
-from bayes_isa.cli.tables import conclusions, verdict
+from bayes_isa.cli.tables import verdict
 from bayes_isa.cli.verbs import compare_and_write, fit_and_save, parse_regimens
 from bayes_isa.data.examples import load_example
 from bayes_isa.model.priors import load_priors
 from bayes_isa.model.spec import ModelSpec
+from bayes_isa.report.words import conclusions
 
 # Above the default of 0.9, where about one draw in a thousand diverges: half as many do, for a third more time.
 _TARGET_ACCEPT = 0.95

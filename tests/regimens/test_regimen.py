@@ -137,7 +137,7 @@ def test_doses_stop_in_time_and_come_in_order(regimen, until):
         ("20 mg/kg Q-2W", "positive"),
         ("20 QW-Q2W", "not a regimen: did you mean '20 mg/kg QW-Q2W'"),
         ("20 mg QW-Q2W + dex", r"did you mean '20 mg/kg QW-Q2W \+ dex'"),
-        ("twenty", r"write one such as '20 mg/kg QW-Q2W \+ dex 0-3mo'"),
+        ("twenty", r"write one such as '20 mg/kg QW-Q2W \+ dex 0-6mo'"),
         ("20 mg/kg QW-Q2W + pomalidomide", "not a regimen"),
         ("20 mg/kg QW-Q2W, double", "not a modifier"),
         ("20 mg/kg QW-Q2W, miss 0", "counted from 1"),
