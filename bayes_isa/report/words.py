@@ -45,7 +45,7 @@ def interval_of(table: pd.DataFrame, regimen: str, quantity: str) -> str:
 
 
 def conclusions(table: pd.DataFrame) -> list[str]:
-    """A sentence for each regimen: its median PFS, and how it differs from the reference."""
+    """A sentence for each regimen: its median PFS, and how sure it is that it differs from the reference."""
     reference = table.attrs["reference"]
     lines = []
     for regimen in dict.fromkeys(table["regimen"]):
@@ -53,7 +53,8 @@ def conclusions(table: pd.DataFrame) -> list[str]:
         if regimen != reference:
             gain = interval_of(table, regimen, "median_pfs_difference")
             ratio = interval_of(table, regimen, "hazard_ratio")
-            line += f", {gain} weeks more than {reference}; hazard ratio {ratio}"
+            chance = interval_of(table, regimen, "probability_longer_median_pfs")
+            line += f", a difference of {gain} from {reference}; hazard ratio {ratio}; longer with probability {chance}"
         lines.append(f"{line}.")
     return lines
 

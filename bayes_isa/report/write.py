@@ -37,7 +37,8 @@ from bayes_isa.simulation.exposure_profiles import exposure_profiles
 from bayes_isa.simulation.response_summary import response_summary
 from bayes_isa.simulation.trials import Sims
 
-_STEPS = 8
+STEPS = 8
+"""What `progress` counts to."""
 
 
 def write_report(
@@ -105,7 +106,7 @@ class _Steps:
     def __call__(self) -> None:
         self.done += 1
         if self.tell is not None:
-            self.tell(min(self.done, _STEPS), _STEPS)
+            self.tell(min(self.done, STEPS), STEPS)
 
 
 def _sections(

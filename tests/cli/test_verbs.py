@@ -22,8 +22,8 @@ from bayes_isa.simulation.chunks import open_trials
 
 from .conftest import Cli
 
-VERBS = ("quickstart", "check", "fit", "diagnose", "compare", "reproduce", "virtual-trial")
-RANDOM_VERBS = ("quickstart", "fit", "compare", "reproduce", "virtual-trial")
+VERBS = ("quickstart", "check", "fit", "diagnose", "compare", "reproduce", "report", "virtual-trial")
+RANDOM_VERBS = ("quickstart", "fit", "compare", "reproduce", "report", "virtual-trial")
 REGIMENS = ("-r", "10 mg/kg QW-Q2W", "-r", "20 mg/kg QW-Q2W")
 
 
@@ -271,6 +271,33 @@ def test_compare_as_json_is_reproducible(cli: Cli, fit_file: Path) -> None:
     assert first.stdout == second.stdout
 
 
+# Report -------------------------------------------------------------------------------------------------------------
+
+
+def test_report_of_a_fit_and_its_trials(cli: Cli, fit_file: Path, tmp_path: Path) -> None:
+    """A fit that failed, with constant exposure, is reported all the same, and as failed."""
+    sims, out = tmp_path / "sims.nc", tmp_path / "report.html"
+    made = cli("compare", fit_file, *REGIMENS, "--trials", 3, "--allow-unconverged", "--out", sims)
+    assert made.exit_code == 0, made.output
+    few = ("--individuals", 1, "--replicates", 3)
+    result = cli("report", fit_file, sims, "--out", out, *few, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"file": str(out), "seed": 1}
+    text = out.read_text(encoding="utf-8")
+    assert "convergence checks" in text
+    assert "FAILED" in text
+    assert 'id="regimens"' in text
+
+
+def test_report_refuses_what_is_not_there(cli: Cli, fit_file: Path, tmp_path: Path) -> None:
+    result = cli("report", fit_file, fit_file, "--out", tmp_path / "r.html")
+    assert result.exit_code == 1
+    assert "no simulated trials" in result.stderr
+    result = cli("report", fit_file, "--out", tmp_path / "absent" / "r.html")
+    assert result.exit_code == 1
+    assert "no such directory" in result.stderr
+
+
 # The installed command ----------------------------------------------------------------------------------------------
 
 
@@ -315,6 +342,39 @@ def test_quick_verbs_do_not_load_pymc(data: Path, arguments: list[str]) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_completion_knows_the_verbs() -> None:
+    environment = {
+        **os.environ,
+        "_BAYES_ISA_COMPLETE": "complete_bash",
+        "COMP_WORDS": "bayes-isa re",
+        "COMP_CWORD": "1",
+    }
+    command = Path(sys.executable).with_name("bayes-isa")
+    result = subprocess.run(
+        [command], capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
+    assert result.stdout.split() == ["reproduce", "report"], result.stderr
+
+
+@pytest.mark.parametrize(("setting", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colour_only_on_terminals(tmp_path: Path, setting: dict[str, str], coloured: bool) -> None:
+    import pty
+
+    command = [sys.executable, "-m", "bayes_isa", "check", str(tmp_path), "--column", "DV=CONC"]
+    kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environment = {**kept, "TERM": "xterm", **setting}
+    reader, terminal = pty.openpty()
+    subprocess.run(command, stderr=terminal, timeout=120, env=environment, check=False)
+    os.close(terminal)
+    shown = os.read(reader, 10_000).decode()
+    os.close(reader)
+    assert ("\x1b[31m" in shown) == coloured
+    assert "is a directory" in shown
+    piped = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert piped.returncode == 2
+    assert "\x1b" not in piped.stderr
 
 
 def test_a_closed_pipe_is_no_error(data: Path) -> None:
