@@ -42,12 +42,15 @@ def test_the_session_runs_but_for_the_sampling(
     monkeypatch.setattr(bi, "build_model", lambda trial, priors, spec: (trial, priors, spec))
     trial, truth = bi.load_example("virtual_rrmm"), load_example_truth("virtual_rrmm")
     monkeypatch.setattr(bi, "fit", lambda model, *, seed, target_accept: sampled_near_the_truth(trial, truth))
+    reported = []
+    monkeypatch.setattr(bi, "write_report", lambda fit, sims, *, out: reported.append((fit, sims, out)))
     text = session().replace("n_trials=200", "n_trials=3")
     assert "n_trials=3" in text
     exec(text, {})
     assert (tmp_path / "pfs.png").read_bytes().startswith(b"\x89PNG")
     assert bi.load_fit(tmp_path / "fit.nc")["posterior"].sizes["patient"] == 201
     assert "hazard_ratio" in capsys.readouterr().out
+    assert [out for *_, out in reported] == ["report.html"]  # what it holds: tests/report
 
 
 def test_the_checks_run_but_for_the_sampling_and_the_integrals(
@@ -75,6 +78,7 @@ def test_the_session_runs_as_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.chdir(tmp_path)
     exec(session(), {})
     assert (tmp_path / "pfs.png").is_file()
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_every_verb_and_option_shown_exists() -> None:

@@ -36,6 +36,8 @@ def model_section(spec: ModelSpec, estimates: xr.Dataset, sources: dict[str, str
         if spec.exposure == "pk"
         else "E = 1 while on treatment (constant exposure)"
     )
+    link = _LINKS.get(spec.link, f"depends on M-protein by the link {spec.link!r}")
+    hazard = _HAZARDS.get(spec.hazard, spec.hazard)
     level = 100 * estimates.attrs["level"]
     rows = []
     for name in estimates["parameter"].to_numpy():
@@ -60,9 +62,9 @@ def model_section(spec: ModelSpec, estimates: xr.Dataset, sources: dict[str, str
         ),
         Text("h(t) = h0(t) exp(covariates + beta_link L(t))", kind="equation"),
         Text(
-            f"is the hazard of progression or death. It {_LINKS[spec.link]}; the baseline hazard h0 is "
-            f"{_HAZARDS[spec.hazard]}. Individual parameters are log-normal around typical values that depend on "
-            "covariates; continuous covariates enter as log(value / median)."
+            f"is the hazard of progression or death. It {link}; the baseline hazard h0 is {hazard}. Individual "
+            "parameters are log-normal around typical values that depend on covariates; continuous covariates enter as "
+            "log(value / median)."
         ),
         Text(f"Priors: the set “{sources['name']}”. {sources['description']}"),
         Table(

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ import pytest
 import xarray as xr
 
 from bayes_isa.cli.inputs import finished_draws
+from bayes_isa.inference.diagnose import diagnose
 from bayes_isa.inference.storage import FORMAT, load_fit, spec_of, trial_of
 from bayes_isa.kernels.hazard import HAZARDS, LINKS
 from bayes_isa.model.priors import available_priors
 from bayes_isa.model.spec import EXPOSURES
 from bayes_isa.simulation.chunks import open_trials
+from bayes_isa.simulation.virtual_trial import draw_virtual_trial
 
 from .conftest import Cli
 
@@ -287,6 +290,31 @@ def test_report_of_a_fit_and_its_trials(cli: Cli, fit_file: Path, tmp_path: Path
     assert "convergence checks" in text
     assert "FAILED" in text
     assert 'id="regimens"' in text
+
+
+def test_quickstart_ends_with_the_report_and_a_line_for_each_regimen(
+    cli: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sampled_near_the_truth: Callable[..., xr.DataTree],
+) -> None:
+    """Without sampling, and without the report, which has tests of its own."""
+    small = draw_virtual_trial(12, seed=4)
+    fit = sampled_near_the_truth(small.trial, small.truth)
+    written = []
+    quickstart = "bayes_isa.cli.quickstart"
+    monkeypatch.setattr(f"{quickstart}.load_example", lambda _: small.trial)
+    monkeypatch.setattr(f"{quickstart}.fit_and_save", lambda *_: (fit, diagnose(fit)))
+    monkeypatch.setattr(f"{quickstart}.report_and_write", lambda *given, **_: written.append(given[2]))
+    result = cli("quickstart", "--out", tmp_path, "--trials", 3)
+    assert result.exit_code == 0, result.output
+    assert written == [tmp_path / "report.html"]
+    *_, path, first, second, third = result.stdout.splitlines()
+    assert path == f"Report: {tmp_path / 'report.html'}"
+    assert first.startswith("10 mg/kg QW-Q2W: median PFS")
+    assert "weeks, a difference of" in second
+    assert "longer with probability" in third
+    assert (tmp_path / "table.csv").is_file()
 
 
 def test_report_refuses_what_is_not_there(cli: Cli, fit_file: Path, tmp_path: Path) -> None:
