@@ -353,9 +353,7 @@ def report(
     fit: FitFile,
     sims: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[SIMS]", help="Simulated trials of `bayes-isa compare --out` (.zarr or .nc)."
-        ),
+        typer.Argument(metavar="SIMS", help="Simulated trials of `bayes-isa compare --out` (.zarr or .nc)."),
     ] = None,
     out: Annotated[Path, typer.Option(help="File to write the report to (HTML).")] = Path("report.html"),
     reference: Annotated[
@@ -379,10 +377,14 @@ def report(
     from bayes_isa.cli.verbs import report_and_write
     from bayes_isa.inference.storage import load_fit, require_writable
     from bayes_isa.simulation.chunks import open_trials
+    from bayes_isa.simulation.regimen_names import require_regimen
 
     require_writable(out)
     loaded = load_fit(fit)
     simulated = None if sims is None else open_trials(sims)
+    if simulated is not None and reference is not None:
+        with usage():
+            reference = require_regimen(reference, simulated["regimen"].to_numpy())
     report_and_write(
         loaded,
         simulated,

@@ -282,6 +282,9 @@ def test_report_of_a_fit_and_its_trials(cli: Cli, fit_file: Path, tmp_path: Path
     sims, out = tmp_path / "sims.nc", tmp_path / "report.html"
     made = cli("compare", fit_file, *REGIMENS, "--trials", 3, "--allow-unconverged", "--out", sims)
     assert made.exit_code == 0, made.output
+    wrong = cli("report", fit_file, sims, "--out", out, "--reference", "5 mg/kg Q2W")
+    assert wrong.exit_code == 2
+    assert "was not simulated" in wrong.stderr
     few = ("--individuals", 1, "--replicates", 3)
     result = cli("report", fit_file, sims, "--out", out, *few, "--json")
     assert result.exit_code == 0, result.output
