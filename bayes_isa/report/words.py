@@ -54,7 +54,8 @@ def conclusions(table: pd.DataFrame) -> list[str]:
             gain = interval_of(table, regimen, "median_pfs_difference")
             ratio = interval_of(table, regimen, "hazard_ratio")
             chance = interval_of(table, regimen, "probability_longer_median_pfs")
-            line += f", a difference of {gain} weeks from {reference}; hazard ratio {ratio}; longer with probability {chance}"
+            line += f", a difference of {gain} weeks from {reference}; hazard ratio {ratio}"
+            line += f"; longer with probability {chance}"
         lines.append(f"{line}.")
     return lines
 
