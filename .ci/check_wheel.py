@@ -5,6 +5,7 @@ import zipfile
 
 NEEDED = (
     "bayes_isa/py.typed",
+    "bayes_isa/report/templates/report.html.j2",
     "bayes_isa/_priors/weakly_informative.toml",
     "bayes_isa/_priors/published_2023.toml",
     *(f"bayes_isa/data/virtual_rrmm/{table}.csv" for table in ("patients", "doses", "mprotein", "pfs")),

@@ -22,10 +22,11 @@ regimens     Regimen: short names such as "20 mg/kg QW-Q2W + dex 0-3mo", turned 
 pk           concentrations of isatuximab and dexamethasone: arrays in, arrays out
 kernels      M-protein, hazard and likelihood by quadrature, with their derivatives: NumPy and numba only
 model        prior sets, ModelSpec, build_model, log_likelihood
-inference    fit, save_fit, load_fit, diagnose, elpd_loo, compare_models
-simulation   virtual trials, simulated trials, comparison of regimens
+inference    fit, save_fit, load_fit, diagnose, parameter_estimates, covariate_effects, elpd_loo, compare_models
+simulation   virtual trials, simulated trials, comparison of regimens, response, exposure
 prediction   checks: replicates of the trial, VPCs, residuals, individual fits, prior predictive and sensitivity
 plots        one figure a function
+report       write_report: one HTML file for those who decide
 cli          the command `bayes-isa`
 
 Names below are imported when first used: `import bayes_isa` itself is quick and does not load PyMC.
@@ -41,22 +42,29 @@ if TYPE_CHECKING:
     from bayes_isa.data.examples import load_example
     from bayes_isa.errors import BayesIsaError, BayesIsaWarning, ConvergenceError, DataError
     from bayes_isa.inference.compare_models import compare_models
+    from bayes_isa.inference.covariate_effects import covariate_effects
     from bayes_isa.inference.diagnose import diagnose
     from bayes_isa.inference.elpd import elpd_loo
+    from bayes_isa.inference.estimates import parameter_estimates
     from bayes_isa.inference.fit import fit
     from bayes_isa.inference.storage import load_fit, save_fit
     from bayes_isa.model.build import build_model
     from bayes_isa.model.likelihood import log_likelihood
     from bayes_isa.model.priors import Prior, PriorSet, load_priors
     from bayes_isa.model.spec import ModelSpec
+    from bayes_isa.plots.plot_covariate_effects import plot_covariate_effects
     from bayes_isa.plots.plot_eta import plot_eta
+    from bayes_isa.plots.plot_exposure import plot_exposure
     from bayes_isa.plots.plot_individuals import plot_individuals
     from bayes_isa.plots.plot_km_vpc import plot_km_vpc
     from bayes_isa.plots.plot_mprotein import plot_mprotein
+    from bayes_isa.plots.plot_parameters import plot_parameters
     from bayes_isa.plots.plot_pfs import plot_pfs
     from bayes_isa.plots.plot_prior_check import plot_prior_check
     from bayes_isa.plots.plot_prior_sensitivity import plot_prior_sensitivity
+    from bayes_isa.plots.plot_regimens import plot_regimens
     from bayes_isa.plots.plot_residuals import plot_residuals
+    from bayes_isa.plots.plot_response import plot_response
     from bayes_isa.plots.plot_vpc import plot_vpc
     from bayes_isa.prediction.eta_shrinkage import eta_shrinkage
     from bayes_isa.prediction.individual_fits import individual_fits
@@ -67,12 +75,15 @@ if TYPE_CHECKING:
     from bayes_isa.prediction.replicates import replicate_trial
     from bayes_isa.prediction.vpc import vpc
     from bayes_isa.regimens import Regimen, Switch
+    from bayes_isa.report.write import write_report
     from bayes_isa.simulation.assurance import TwoArmTrial, assurance
     from bayes_isa.simulation.chunks import open_trials
     from bayes_isa.simulation.compare import compare_regimens
     from bayes_isa.simulation.earlier import earlier_progression
     from bayes_isa.simulation.endpoints import endpoints
+    from bayes_isa.simulation.exposure_profiles import exposure_profiles
     from bayes_isa.simulation.reproduce import reproduce
+    from bayes_isa.simulation.response_summary import response_summary
     from bayes_isa.simulation.separate import separate_uncertainty
     from bayes_isa.simulation.simulate import simulate_trials
     from bayes_isa.simulation.virtual_trial import draw_virtual_trial, write_virtual_trial
@@ -94,12 +105,14 @@ _MODULE_OF = {
     "build_model": "bayes_isa.model.build",
     "compare_models": "bayes_isa.inference.compare_models",
     "compare_regimens": "bayes_isa.simulation.compare",
+    "covariate_effects": "bayes_isa.inference.covariate_effects",
     "diagnose": "bayes_isa.inference.diagnose",
     "draw_virtual_trial": "bayes_isa.simulation.virtual_trial",
     "earlier_progression": "bayes_isa.simulation.earlier",
-    "endpoints": "bayes_isa.simulation.endpoints",
     "elpd_loo": "bayes_isa.inference.elpd",
+    "endpoints": "bayes_isa.simulation.endpoints",
     "eta_shrinkage": "bayes_isa.prediction.eta_shrinkage",
+    "exposure_profiles": "bayes_isa.simulation.exposure_profiles",
     "fit": "bayes_isa.inference.fit",
     "individual_fits": "bayes_isa.prediction.individual_fits",
     "km_vpc": "bayes_isa.prediction.km_vpc",
@@ -108,27 +121,35 @@ _MODULE_OF = {
     "load_priors": "bayes_isa.model.priors",
     "log_likelihood": "bayes_isa.model.likelihood",
     "open_trials": "bayes_isa.simulation.chunks",
+    "parameter_estimates": "bayes_isa.inference.estimates",
+    "plot_covariate_effects": "bayes_isa.plots.plot_covariate_effects",
     "plot_eta": "bayes_isa.plots.plot_eta",
+    "plot_exposure": "bayes_isa.plots.plot_exposure",
     "plot_individuals": "bayes_isa.plots.plot_individuals",
     "plot_km_vpc": "bayes_isa.plots.plot_km_vpc",
     "plot_mprotein": "bayes_isa.plots.plot_mprotein",
+    "plot_parameters": "bayes_isa.plots.plot_parameters",
     "plot_pfs": "bayes_isa.plots.plot_pfs",
     "plot_prior_check": "bayes_isa.plots.plot_prior_check",
     "plot_prior_sensitivity": "bayes_isa.plots.plot_prior_sensitivity",
+    "plot_regimens": "bayes_isa.plots.plot_regimens",
     "plot_residuals": "bayes_isa.plots.plot_residuals",
+    "plot_response": "bayes_isa.plots.plot_response",
     "plot_vpc": "bayes_isa.plots.plot_vpc",
     "prior_check": "bayes_isa.prediction.prior_check",
     "prior_sensitivity": "bayes_isa.prediction.prior_sensitivity",
     "quantile_residuals": "bayes_isa.prediction.quantile_residuals",
     "read_nonmem": "bayes_isa.data",
     "read_trial": "bayes_isa.data",
-    "reproduce": "bayes_isa.simulation.reproduce",
     "replicate_trial": "bayes_isa.prediction.replicates",
+    "reproduce": "bayes_isa.simulation.reproduce",
+    "response_summary": "bayes_isa.simulation.response_summary",
     "save_fit": "bayes_isa.inference.storage",
     "separate_uncertainty": "bayes_isa.simulation.separate",
     "simulate_trials": "bayes_isa.simulation.simulate",
     "trial_from_tables": "bayes_isa.data",
     "vpc": "bayes_isa.prediction.vpc",
+    "write_report": "bayes_isa.report.write",
     "write_trial": "bayes_isa.data",
     "write_virtual_trial": "bayes_isa.simulation.virtual_trial",
 }
@@ -149,12 +170,14 @@ __all__ = [
     "build_model",
     "compare_models",
     "compare_regimens",
+    "covariate_effects",
     "diagnose",
     "draw_virtual_trial",
     "earlier_progression",
     "elpd_loo",
     "endpoints",
     "eta_shrinkage",
+    "exposure_profiles",
     "fit",
     "individual_fits",
     "km_vpc",
@@ -163,14 +186,20 @@ __all__ = [
     "load_priors",
     "log_likelihood",
     "open_trials",
+    "parameter_estimates",
+    "plot_covariate_effects",
     "plot_eta",
+    "plot_exposure",
     "plot_individuals",
     "plot_km_vpc",
     "plot_mprotein",
+    "plot_parameters",
     "plot_pfs",
     "plot_prior_check",
     "plot_prior_sensitivity",
+    "plot_regimens",
     "plot_residuals",
+    "plot_response",
     "plot_vpc",
     "prior_check",
     "prior_sensitivity",
@@ -179,11 +208,13 @@ __all__ = [
     "read_trial",
     "replicate_trial",
     "reproduce",
+    "response_summary",
     "save_fit",
     "separate_uncertainty",
     "simulate_trials",
     "trial_from_tables",
     "vpc",
+    "write_report",
     "write_trial",
     "write_virtual_trial",
 ]

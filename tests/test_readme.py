@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 import pytest
 import xarray as xr
 
 import bayes_isa as bi
 from bayes_isa.cli import app
-from bayes_isa.data import Trial
 from bayes_isa.data.examples import load_example_truth
-from bayes_isa.data.truth import Truth
-from bayes_isa.inference.storage import FORMAT, trial_dataset
-from bayes_isa.simulation.parameters import fit_at_truth
 
+SampledNear = Callable[..., xr.DataTree]
 mpl.use("Agg")
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,45 +31,33 @@ def session() -> str:
     return blocks()[0]
 
 
-def sampled_near_the_truth(trial: Trial, truth_of: Truth, n_draws: int = 300) -> xr.DataTree:
-    """A fit as `bayes_isa.fit` returns it, with independent draws around the true parameters instead of sampling."""
-    rng = np.random.default_rng(1)
-    truth = fit_at_truth(truth_of)["posterior"].to_dataset()
-    n_chains = 4
-    posterior = truth.isel(chain=[0] * n_chains, draw=[0] * n_draws)
-    posterior = posterior.assign_coords(chain=range(n_chains), draw=range(n_draws))
-    posterior = posterior.map(lambda values: values * (1.0 + 0.01 * rng.normal(size=values.shape)))
-    stats = xr.Dataset({"diverging": (("chain", "draw"), np.zeros((n_chains, n_draws), dtype=bool))})
-    groups = {
-        "posterior": posterior,
-        "sample_stats": stats,
-        "trial": trial_dataset(trial),
-    }
-    fit = xr.DataTree.from_dict(groups)
-    spec = json.dumps(bi.ModelSpec().to_dict())
-    priors = json.dumps(bi.load_priors("weakly_informative").to_dict())
-    fit.attrs = {"bayes_isa_format": FORMAT, "spec": spec, "priors": priors}
-    return fit
-
-
 def test_the_session_runs_but_for_the_sampling(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    sampled_near_the_truth: SampledNear,
 ) -> None:
     """Sampling and the model it needs take minutes; the slow test below runs them."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bi, "build_model", lambda trial, priors, spec: (trial, priors, spec))
     trial, truth = bi.load_example("virtual_rrmm"), load_example_truth("virtual_rrmm")
     monkeypatch.setattr(bi, "fit", lambda model, *, seed, target_accept: sampled_near_the_truth(trial, truth))
+    reported = []
+    monkeypatch.setattr(bi, "write_report", lambda fit, sims, *, out: reported.append((fit, sims, out)))
     text = session().replace("n_trials=200", "n_trials=3")
     assert "n_trials=3" in text
     exec(text, {})
     assert (tmp_path / "pfs.png").read_bytes().startswith(b"\x89PNG")
     assert bi.load_fit(tmp_path / "fit.nc")["posterior"].sizes["patient"] == 201
     assert "hazard_ratio" in capsys.readouterr().out
+    assert [out for *_, out in reported] == ["report.html"]  # what it holds: tests/report
 
 
 def test_the_checks_run_but_for_the_sampling_and_the_integrals(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    sampled_near_the_truth: SampledNear,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bi, "build_model", lambda trial, priors, spec: (trial, priors, spec))
@@ -94,6 +78,7 @@ def test_the_session_runs_as_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.chdir(tmp_path)
     exec(session(), {})
     assert (tmp_path / "pfs.png").is_file()
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_every_verb_and_option_shown_exists() -> None:

@@ -25,7 +25,6 @@ from bayes_isa.cli.console import (
 app = typer.Typer(
     cls=VerbGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -66,6 +65,9 @@ Columns = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")]
+Unconverged = Annotated[
+    bool, typer.Option("--allow-unconverged", help="Use a fit that fails its diagnostics.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same result.")]
 
 
@@ -90,9 +92,12 @@ def bayes_isa(
 ) -> None:
     """Joint models of serum M-protein and progression-free survival under isatuximab.
 
-    Results go to stdout, everything else to stderr.
-    Exit codes: 0 success; 1 the data, the fit or a check failed; 2 wrong usage, such as an unknown option, prior set,
-    link or regimen; 130 interrupted.
+    Times are days since a patient's first dose, M-protein g/L, doses mg; results in weeks say so.
+    Results go to stdout, everything else to stderr; colours on terminals only, and not where NO_COLOR is set.
+    Exit codes: 0 success; 1 the data, the fit or a check failed, or a file cannot be read or written; 2 wrong usage,
+    such as an unknown option, prior set, link or regimen; 130 interrupted.
+
+    Example: bayes-isa quickstart
     """
 
 
@@ -108,10 +113,10 @@ def quickstart(
     seed: Seed = 1,
     as_json: Json = False,
 ) -> None:
-    """Do the main job on the built-in data set: fit, diagnose, compare regimens.
+    """Do the main job on the built-in data set: fit, diagnose, compare regimens, write the report.
 
-    The data are 201 virtual patients (days, mg, g/L). Writes fit.nc, table.csv (PFS in weeks), pfs.png and
-    mprotein.png. Exit code 1 if the fit fails its diagnostics.
+    The data are 201 virtual patients (days, mg, g/L). Writes fit.nc, table.csv (PFS in weeks), pfs.png, mprotein.png
+    and report.html. Exit code 1 if the fit fails its diagnostics.
 
     Example: bayes-isa quickstart --out results/
     """
@@ -272,9 +277,7 @@ def compare(
     hazard_ratio_below: Annotated[
         float, typer.Option(min=0.0, help="Or better: a hazard ratio below this.")
     ] = 1.0,
-    allow_unconverged: Annotated[
-        bool, typer.Option("--allow-unconverged", help="Use a fit that fails its diagnostics.")
-    ] = False,
+    allow_unconverged: Unconverged = False,
     seed: Seed = 1,
     as_json: Json = False,
 ) -> None:
@@ -297,7 +300,7 @@ def compare(
             require_writable(path)
     loaded = load_fit(fit)
     require_converged(loaded, allow=allow_unconverged)
-    table = compare_and_write(
+    table, _ = compare_and_write(
         loaded,
         chosen,
         reference=chosen_reference,
@@ -323,9 +326,7 @@ def reproduce(
         ),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="File for the table (CSV).")] = None,
-    allow_unconverged: Annotated[
-        bool, typer.Option("--allow-unconverged", help="Use a fit that fails its diagnostics.")
-    ] = False,
+    allow_unconverged: Unconverged = False,
     seed: Seed = 1,
     as_json: Json = False,
 ) -> None:
@@ -345,6 +346,58 @@ def reproduce(
     run_reproduce(
         fit=fit, trials=trials, seed=seed, csv=csv, allow_unconverged=allow_unconverged, as_json=as_json
     )
+
+
+@app.command()
+def report(
+    fit: FitFile,
+    sims: Annotated[
+        Path | None,
+        typer.Argument(metavar="SIMS", help="Simulated trials of `bayes-isa compare --out` (.zarr or .nc)."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="File to write the report to (HTML).")] = Path("report.html"),
+    reference: Annotated[
+        str | None, typer.Option(help="Regimen the others are compared with; the first one by default.")
+    ] = None,
+    individuals: Annotated[int, typer.Option(min=1, help="Patients whose fits are drawn.")] = 12,
+    replicates: Annotated[
+        int, typer.Option(min=1, help="Replicates of the trial for predictive checks.")
+    ] = 300,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Write everything about a fit, and a comparison of regimens, into one HTML file.
+
+    Question and data, priors with sources, convergence, parameters beside the published estimates, individual fits
+    (M-protein in g/L, weeks), predictive checks, regimens (PFS in weeks), sensitivity, limits, versions and seeds. The
+    file needs no network. A fit that fails its diagnostics is reported as such, exit code 0.
+
+    Example: bayes-isa report fit.nc sims.zarr --out report.html
+    """
+    from bayes_isa.cli.verbs import report_and_write
+    from bayes_isa.inference.storage import load_fit, require_writable
+    from bayes_isa.simulation.chunks import open_trials
+    from bayes_isa.simulation.regimen_names import require_regimen
+
+    require_writable(out)
+    loaded = load_fit(fit)
+    simulated = None if sims is None else open_trials(sims)
+    if simulated is not None and reference is not None:
+        with usage():
+            reference = require_regimen(reference, simulated["regimen"].to_numpy())
+    report_and_write(
+        loaded,
+        simulated,
+        out,
+        reference=reference,
+        n_individuals=individuals,
+        n_replicates=replicates,
+        seed=seed,
+    )
+    if as_json:
+        print_json({"file": str(out), "seed": seed})
+    else:
+        print(f"Report written to {out}")
 
 
 @app.command("virtual-trial")

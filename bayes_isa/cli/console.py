@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
 import warnings
@@ -19,6 +20,12 @@ from bayes_isa.errors import BayesIsaError, Problem
 EXIT_FAILED = 1  # the data, the fit or a check is at fault
 EXIT_USAGE = 2  # the command line is at fault
 EXIT_INTERRUPTED = 130  # what shells report for Ctrl-C
+_COLOURS = {
+    "Error:": "red",
+    "DIAGNOSTICS FAILED": "red",
+    "Diagnostics passed": "green",
+    "Note:": "yellow",
+}
 _LISTED = 10  # problems of one kind named by verbs that only need the data; `check` names all
 
 
@@ -44,7 +51,11 @@ class VerbGroup(TyperGroup):
 
 
 def say(text: str) -> None:
-    """Print to stderr: all that is not a result."""
+    """Print to stderr: all that is not a result. On a terminal what begins the line says how bad it is, in colour."""
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb":
+        for start, colour in _COLOURS.items():
+            if text.startswith(start):
+                text = typer.style(start, fg=colour, bold=True) + text.removeprefix(start)
     print(text, file=sys.stderr, flush=True)
 
 

@@ -40,13 +40,22 @@ def sampling_progress(chains: int, tune: int, draws: int) -> Iterator[Callable[[
 @contextmanager
 def _bar(label: str, total: int) -> Iterator[Callable[[int, str], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
         TextColumn("{task.fields[remark]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -69,6 +78,8 @@ def _lines(label: str, total: int) -> Callable[[int, str], None]:
             if now - last < _SECONDS_BETWEEN_LINES:
                 return
             last = now
-        say(f"{label}: {done} of {total}, {now - started:.0f} s{f', {remark}' if remark else ''}")
+        passed = now - started
+        left = f", about {passed * (total - done) / done:.0f} s left" if done else ""
+        say(f"{label}: {done} of {total}, {passed:.0f} s{left}{f', {remark}' if remark else ''}")
 
     return update

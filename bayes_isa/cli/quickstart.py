@@ -6,11 +6,12 @@ from pathlib import Path
 
 from bayes_isa.cli.console import print_json, say
 from bayes_isa.cli.inputs import require_directory
-from bayes_isa.cli.tables import conclusions, verdict
-from bayes_isa.cli.verbs import compare_and_write, fit_and_save, parse_regimens
+from bayes_isa.cli.tables import verdict
+from bayes_isa.cli.verbs import compare_and_write, fit_and_save, parse_regimens, report_and_write
 from bayes_isa.data.examples import load_example
 from bayes_isa.model.priors import load_priors
 from bayes_isa.model.spec import ModelSpec
+from bayes_isa.report.words import conclusions
 
 # Above the default of 0.9, where about one draw in a thousand diverges: half as many do, for a third more time.
 _TARGET_ACCEPT = 0.95
@@ -20,7 +21,7 @@ REGIMENS = ["10 mg/kg QW-Q2W", "20 mg/kg QW-Q2W", "20 mg/kg QW-Q2W + dex"]
 def run_quickstart(
     out: Path, *, chains: int, draws: int, tune: int, trials: int, seed: int, as_json: bool
 ) -> None:
-    """Fit, diagnose, compare; fit.nc, table.csv, pfs.png and mprotein.png go to `out`.
+    """Fit, diagnose, compare, report; fit.nc, table.csv, pfs.png, mprotein.png and report.html go to `out`.
 
     Raises ConvergenceError, with all of them written, when the fit fails its diagnostics.
     """
@@ -41,7 +42,7 @@ def run_quickstart(
     )
     say(verdict(diagnosis))
     regimens, reference = parse_regimens(REGIMENS, None)
-    table = compare_and_write(
+    table, sims = compare_and_write(
         fitted,
         regimens,
         reference=reference,
@@ -51,10 +52,21 @@ def run_quickstart(
         csv=out / "table.csv",
         plot=out / "pfs.png",
     )
+    report = out / "report.html"
+    report_and_write(fitted, sims, report, reference=reference, seed=seed)
     if as_json:
         rows = table.to_dict(orient="records")
-        print_json({"directory": str(out), "reference": reference, "seed": seed, "table": rows})
+        print_json(
+            {
+                "directory": str(out),
+                "report": str(report),
+                "reference": reference,
+                "seed": seed,
+                "table": rows,
+            }
+        )
     else:
         print(f"Written to {out}: fit.nc, table.csv, pfs.png, mprotein.png")
+        print(f"Report: {report}")
         print("\n".join(conclusions(table)))
     diagnosis.raise_if_failed()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+from bayes_isa.report.words import interval_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -76,33 +77,6 @@ def comparison_table(table: pd.DataFrame) -> str:
     return f"{plain_table(wide)}\n{note}"
 
 
-def interval_of(table: pd.DataFrame, regimen: str, quantity: str) -> str:
-    """One quantity of one regimen as "median (5 %-95 %)"; a dash for the reference against itself."""
-    rows = table[(table["regimen"] == regimen) & (table["quantity"] == quantity)]
-    if rows.empty:
-        return "-"
-    row = rows.iloc[0]
-    digits = 2 if row["unit"] == "1" else 1
-    if quantity.startswith("probability"):  # its interval is Monte Carlo error, in the CSV and JSON
-        return _reached(row["median"], digits)
-    middle, low, high = (_reached(row[column], digits) for column in ("median", "p5", "p95"))
-    return f"{middle} ({low} to {high})"
-
-
-def conclusions(table: pd.DataFrame) -> list[str]:
-    """A sentence for each regimen: its median PFS, and how it differs from the reference."""
-    reference = table.attrs["reference"]
-    lines = []
-    for regimen in dict.fromkeys(table["regimen"]):
-        line = f"{regimen}: median PFS {interval_of(table, regimen, 'median_pfs')} weeks"
-        if regimen != reference:
-            gain = interval_of(table, regimen, "median_pfs_difference")
-            ratio = interval_of(table, regimen, "hazard_ratio")
-            line += f", {gain} weeks more than {reference}; hazard ratio {ratio}"
-        lines.append(f"{line}.")
-    return lines
-
-
 def plain_table(frame: pd.DataFrame) -> str:
     """A frame as text, every column as wide as it needs."""
     with pd.option_context("display.max_colwidth", None):
@@ -111,9 +85,3 @@ def plain_table(frame: pd.DataFrame) -> str:
 
 def _number(value: Any) -> str:
     return f"{float(value):.3g}"
-
-
-def _reached(value: float, digits: int) -> str:
-    if math.isnan(value):
-        return "undefined"
-    return f"{value:.{digits}f}" if math.isfinite(value) else "not reached"

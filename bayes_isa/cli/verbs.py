@@ -94,8 +94,11 @@ def compare_and_write(
     plot: Path | None = None,
     margin_weeks: float = 0.0,
     hazard_ratio_below: float = 1.0,
-) -> pd.DataFrame:
-    """Simulate trials, compare the regimens and write the files asked for; `out` *.zarr is streamed to and resumed."""
+) -> tuple[pd.DataFrame, xr.DataTree]:
+    """Simulate trials, compare the regimens and write the files asked for; `out` *.zarr is streamed to and resumed.
+
+    Returns the comparison and the trials.
+    """
     streamed = out is not None and out.suffix == ".zarr"
     with progress("Simulating trials", trials) as update:
         sims = simulate_trials(
@@ -117,7 +120,19 @@ def compare_and_write(
         table.to_csv(csv, index=False)
     if plot is not None:
         write_pfs_plot(sims, plot)
-    return table
+    return table, sims
+
+
+def report_and_write(
+    fitted: xr.DataTree, sims: xr.DataTree | None, out: Path, *, reference: str | None = None, **settings: int
+) -> None:
+    """Write the report; `settings` go to `bayes_isa.write_report`."""
+    from bayes_isa.report.write import STEPS, write_report
+
+    with progress("Writing the report", STEPS) as update:
+        write_report(
+            fitted, sims, out=out, reference=reference, progress=lambda done, _: update(done, ""), **settings
+        )
 
 
 def write_pfs_plot(sims: xr.DataTree, path: Path) -> None:

@@ -7,10 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-OBSERVED = "#000000"
-SIMULATED = "#0072B2"  # of the palette in `style`
-WEEK_DAYS = 7.0
-
 
 def panel_grid(
     n_panels: int,

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import norm
 
-from bayes_isa.plots.panels_grid import OBSERVED, SIMULATED, p_value_text, panel_grid
+from bayes_isa.plots.panels_grid import p_value_text, panel_grid
+from bayes_isa.plots.style import OBSERVED, SIMULATED
 
 _RANGE = 4.0
 _BINS = [0.25 * n for n in range(-16, 17)]

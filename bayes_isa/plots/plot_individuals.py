@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bayes_isa.plots.panels_grid import OBSERVED, SIMULATED, WEEK_DAYS, panel_grid
+from bayes_isa.plots.panels_grid import panel_grid
+from bayes_isa.plots.style import EVENT, OBSERVED, SIMULATED, WEEK_DAYS
 
-_EVENT = "#D55E00"
 _LOWEST_SHARE = 0.4  # of the LLOQ: where the axis ends below
 _HEADROOM = 1.6
 
@@ -54,7 +54,7 @@ def _panel(ax: Axes, one: xr.Dataset) -> None:
     ax.plot(at[below], value[below], "v", markerfacecolor="white", markeredgecolor=OBSERVED, markersize=4.5)
     event = bool(one["event"])
     pfs = float(one["pfs_day"]) / WEEK_DAYS
-    ax.axvline(pfs, color=_EVENT if event else "0.45", linewidth=1.2, linestyle="-" if event else (0, (4, 3)))
+    ax.axvline(pfs, color=EVENT if event else "0.45", linewidth=1.2, linestyle="-" if event else (0, (4, 3)))
     top = _HEADROOM * max(float(value.max()), float(one["median"].max()))
     ax.set_yscale("log")
     if floor < limit < top:
@@ -74,7 +74,7 @@ def _legend(fits: xr.Dataset) -> list[Line2D | Patch]:
         Line2D(
             [], [], color=OBSERVED, marker="v", markerfacecolor="white", linestyle="none", label="below LLOQ"
         ),
-        Line2D([], [], color=_EVENT, label="progression or death"),
+        Line2D([], [], color=EVENT, label="progression or death"),
         Line2D([], [], color="0.45", linestyle=(0, (4, 3)), label="censored"),
         Line2D([], [], color="0.5", linestyle=":", label="LLOQ"),
     ]

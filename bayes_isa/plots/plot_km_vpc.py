@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bayes_isa.plots.panels_grid import OBSERVED, SIMULATED, WEEK_DAYS, p_value_text, panel_grid
+from bayes_isa.plots.panels_grid import p_value_text, panel_grid
+from bayes_isa.plots.style import OBSERVED, SIMULATED, WEEK_DAYS
 
 _AT_RISK_LABELS = 5
 

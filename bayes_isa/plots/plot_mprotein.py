@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -13,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bayes_isa.data import Trial
-from bayes_isa.plots.style import regimen_styles
+from bayes_isa.data.summary import by_amount
+from bayes_isa.plots.style import WEEK_DAYS, regimen_styles
 
-_WEEK_DAYS = 7.0
 _COLUMNS = 3
 
 
@@ -26,7 +23,7 @@ def plot_mprotein(trial: Trial) -> Figure:
     progression or death.
     """
     arms = _arms(trial)
-    names = sorted(dict.fromkeys(arms), key=_by_amount)
+    names = sorted(dict.fromkeys(arms), key=by_amount)
     columns = min(_COLUMNS, len(names))
     rows = -(-len(names) // columns)
     size = (3.1 * columns + 0.8, 2.3 * rows + 0.9)
@@ -54,19 +51,13 @@ def _arms(trial: Trial) -> pd.Series:
     return trial.patients["arm"].astype(object).where(trial.patients["arm"].notna(), "no arm given")
 
 
-def _by_amount(name: str) -> tuple[float, str]:
-    """By the number an arm's name begins with: 3 mg/kg before 10 mg/kg."""
-    number = re.match(r"\d+(\.\d+)?", name)
-    return (float(number[0]) if number else math.inf, name)
-
-
 def _panel(ax: Axes, trial: Trial, members: pd.Index, color: str) -> None:
     rows = trial.mprotein[trial.mprotein["id"].isin(members)]
     below = rows[rows["below_lloq"]]
     for _, series in rows.groupby("id", sort=False):
-        ax.plot(series["day"] / _WEEK_DAYS, series["value_g_per_l"], color=color, linewidth=0.7, alpha=0.5)
+        ax.plot(series["day"] / WEEK_DAYS, series["value_g_per_l"], color=color, linewidth=0.7, alpha=0.5)
     ax.plot(
-        below["day"] / _WEEK_DAYS,
+        below["day"] / WEEK_DAYS,
         below["value_g_per_l"],
         linestyle="none",
         marker="v",
@@ -77,7 +68,7 @@ def _panel(ax: Axes, trial: Trial, members: pd.Index, color: str) -> None:
     )
     day, value = _events(trial, members, rows)
     ax.plot(
-        day / _WEEK_DAYS,
+        day / WEEK_DAYS,
         value,
         linestyle="none",
         marker="x",

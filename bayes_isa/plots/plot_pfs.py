@@ -6,10 +6,8 @@ import matplotlib.pyplot as plt
 import xarray as xr
 from matplotlib.axes import Axes
 
-from bayes_isa.plots.style import regimen_styles
+from bayes_isa.plots.style import WEEK_DAYS, regimen_styles
 from bayes_isa.simulation.curves import pfs_curves
-
-_WEEK_DAYS = 7.0
 
 
 def plot_pfs(sims: xr.Dataset | xr.DataTree, *, level: float = 0.9, ax: Axes | None = None) -> Axes:
@@ -21,7 +19,7 @@ def plot_pfs(sims: xr.Dataset | xr.DataTree, *, level: float = 0.9, ax: Axes | N
     curves = pfs_curves(sims, level=level)
     if ax is None:
         _, ax = plt.subplots(figsize=(7.0, 4.4), layout="constrained")
-    week = curves["day"].to_numpy() / _WEEK_DAYS
+    week = curves["day"].to_numpy() / WEEK_DAYS
     for label, style in regimen_styles(str(name) for name in curves["regimen"].to_numpy()).items():
         curve = curves.sel(regimen=label)
         ax.fill_between(week, curve["low"], curve["high"], color=style.color, alpha=0.15, linewidth=0.0)

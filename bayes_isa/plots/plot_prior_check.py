@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayes_isa.plots.panels_grid import SIMULATED, WEEK_DAYS
+from bayes_isa.plots.style import SIMULATED, WEEK_DAYS
 
 # g/L; what lies above means nothing but "absurd", and would squeeze the rest.
 _M_SHOWN = (0.1, 1e4)

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from bayes_isa.plots.panels_grid import OBSERVED, SIMULATED, WEEK_DAYS, p_value_text
+from bayes_isa.plots.panels_grid import p_value_text
+from bayes_isa.plots.style import OBSERVED, SIMULATED, WEEK_DAYS
 
 _MOST_LINES = 100
 _LEAST_SHOWN = 0.01  # g/L; deep responses reach values of no meaning

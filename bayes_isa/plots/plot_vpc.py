@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bayes_isa.plots.panels_grid import OBSERVED, SIMULATED, WEEK_DAYS, p_value_text
+from bayes_isa.plots.panels_grid import p_value_text
+from bayes_isa.plots.style import OBSERVED, SIMULATED, WEEK_DAYS
 
 _COLUMNS = 3
 _COLOURS = {"middle": SIMULATED, "outer": "#56B4E9"}

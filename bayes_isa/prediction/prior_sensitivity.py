@@ -8,6 +8,7 @@ import xarray as xr
 
 from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
+from bayes_isa.inference.estimates import entry_of, prior_by_parameter
 from bayes_isa.inference.storage import priors_of, spec_of, trial_of
 from bayes_isa.model.joint_data import prepare
 from bayes_isa.model.likelihood import evaluate_log_likelihood
@@ -48,7 +49,7 @@ def prior_sensitivity(
     data = prepare(trial_of(fit) if trial is None else trial, chosen)
     posterior = fit["posterior"].to_dataset()
     known = prior_by_parameter(posterior, priors_of(fit) if priors is None else priors, chosen)
-    flat = xr.Dataset({label: _entry(posterior, label) for label in known})
+    flat = xr.Dataset({label: entry_of(posterior, label) for label in known})
     tree = xr.DataTree.from_dict(
         {
             "posterior": flat,
@@ -65,26 +66,6 @@ def prior_sensitivity(
     return _report(flat, known, prior_s, likelihood_s, threshold).assign_attrs(
         threshold=threshold, not_scaled=[name for name in population if name not in scaled]
     )
-
-
-def prior_by_parameter(posterior: xr.Dataset, priors: PriorSet, spec: ModelSpec) -> dict[str, Prior]:
-    """The prior of every scalar population parameter by its label, such as "KL_pop" or "beta_M0[non_igg]"."""
-    known: dict[str, Prior] = {}
-    for name in map(str, posterior.data_vars):
-        if name in priors.parameters:
-            known[name] = priors.parameters[name]
-        elif name == "beta_link":
-            known[name] = priors.link(spec.link)
-        elif name.startswith("beta_") and f"covariate_{name[5:]}" in posterior[name].dims:
-            for covariate in posterior[f"covariate_{name[5:]}"].to_numpy():
-                known[f"{name}[{covariate}]"] = priors.covariate_effect(name[5:], str(covariate))
-    return known
-
-
-def _entry(posterior: xr.Dataset, label: str) -> xr.DataArray:
-    name, _, covariate = label.partition("[")
-    values = posterior[name]
-    return values.sel({f"covariate_{name[5:]}": covariate[:-1]}, drop=True) if covariate else values
 
 
 def _log_density(draws: xr.DataArray, prior: Prior) -> xr.DataArray:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import re
-
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_isa.data.summary import by_amount
 from bayes_isa.errors import ModelError
 
 ALL = "all patients"
@@ -38,11 +36,5 @@ def strata_of(replicates: xr.Dataset, by: str | pd.Series | None) -> tuple[list[
             without = ", ".join(map(str, ids[labels.isna()][:10]))
             raise ModelError(f"by: expected a label for every patient, found none for {without}")
     text = labels.astype(str)
-    names = sorted(text.unique(), key=_by_amount)
+    names = sorted(text.unique(), key=by_amount)
     return names, pd.Index(names).get_indexer(pd.Index(text))
-
-
-def _by_amount(label: str) -> tuple[float, str]:
-    """By the number a label begins with: 3 mg/kg before 10 mg/kg."""
-    number = re.match(r"\d+(\.\d+)?", label)
-    return (float(number[0]) if number else math.inf, label)

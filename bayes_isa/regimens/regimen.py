@@ -31,6 +31,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_isa.errors import DataError, Problem, RegimenError
+from bayes_isa.regimens.arms import PUBLISHED_NAMES
 from bayes_isa.regimens.schedule import Schedule, Window, format_number, format_time, parse_time
 
 INFUSION_HOURS = (3.7, 1.85, 1.25)
@@ -40,17 +41,6 @@ DEXAMETHASONE_MG = 40.0
 DEXAMETHASONE_REDUCED_MG = 20.0
 DEXAMETHASONE_REDUCED_FROM_AGE = 75.0
 
-# The published ones, for the nearest to a name that does not parse.
-_EXAMPLES = (
-    "3 mg/kg Q2W",
-    "10 mg/kg Q2W",
-    "10 mg/kg Q2W-Q4W",
-    "10 mg/kg QW-Q2W",
-    "20 mg/kg QW-Q2W",
-    "20 mg/kg QW-Q2W + dex",
-    "20 mg/kg QW-Q2W + dex 0-6mo",
-    "20 mg/kg QW-Q2W + dex 0-3mo",
-)
 _NAME = re.compile(
     r"\s*(?P<amount>[-+.\d][-+.\deE]*)\s*mg\s*/\s*kg\s+(?P<schedule>[^\s,+]+)"
     r"(?:\s*\+\s*dex(?:amethasone)?\b(?P<window>[^,]*))?\s*(?:,(?P<modifiers>.*))?",
@@ -132,8 +122,8 @@ class Regimen:
         """
         match = _NAME.fullmatch(name)
         if match is None:
-            near = get_close_matches(name, _EXAMPLES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"write one such as {_EXAMPLES[-1]!r}"
+            near = get_close_matches(name, PUBLISHED_NAMES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"write one such as {PUBLISHED_NAMES[-1]!r}"
             raise RegimenError(f"{name!r} is not a regimen: {hint}")
         regimen = cls(
             isatuximab_mg_per_kg=_number(match["amount"]),

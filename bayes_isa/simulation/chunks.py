@@ -18,6 +18,7 @@ import xarray as xr
 
 from bayes_isa.errors import ModelError
 from bayes_isa.simulation.study import Study, simulate_stretch
+from bayes_isa.simulation.trials import trial_data
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -80,10 +81,12 @@ def stream(
 
 
 def open_trials(path: str | Path) -> xr.DataTree:
-    """Simulated trials that `simulate_trials(out=...)` wrote, as dask arrays.
+    """Simulated trials that `simulate_trials(out=...)` wrote, as dask arrays, or those of a netCDF file.
 
-    Raises ModelError for another directory, or for a study that was interrupted.
+    Raises ModelError for another directory or file, or for a study that was interrupted.
     """
+    if Path(path).is_file():
+        return _read_netcdf(Path(path))
     tree = _open(Path(path))
     done = tree[_DONE].to_numpy()
     if not done.all():
@@ -92,6 +95,17 @@ def open_trials(path: str | Path) -> xr.DataTree:
             "call simulate_trials with the same arguments to resume"
         )
     tree.dataset = tree.to_dataset().drop_vars(_DONE)
+    return tree
+
+
+def _read_netcdf(path: Path) -> xr.DataTree:
+    try:
+        tree = xr.load_datatree(path, engine="h5netcdf")
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{path}: expected simulated trials (.zarr or .nc), found something else ({error})"
+        ) from error
+    trial_data(tree, "pfs_day", "event", "m_protein")
     return tree
 
 

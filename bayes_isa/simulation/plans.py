@@ -113,14 +113,14 @@ def make_plans(
     `days`: of the survival curve, from 0 to the horizon, multiples of 3.5 but for the last. Raises DataError listing
     patients without a weight or age that doses need.
     """
-    _require_dosing_columns(regimens, patients)
+    require_dosing_columns(regimens, patients)
     horizon = np.full(len(patients), float(days[-1]))
     panels: dict[Regimen, Panels] = {}
     plans: dict[tuple[Regimen, float], Plan] = {}
 
     def plan_of(regimen: Regimen, flag: float) -> int:
         if regimen not in panels:
-            exposure = _exposure(regimen, patients, spec, horizon)
+            exposure = regimen_exposure(regimen, patients, spec, horizon)
             panels[regimen] = simulation_panels(
                 exposure, shape, reference, visits, horizon, widest_day=_WIDEST_DAY, tolerance=spec.tolerance
             )
@@ -142,7 +142,8 @@ def make_plans(
     return list(plans.values()), columns
 
 
-def _require_dosing_columns(regimens: Mapping[str, AnyRegimen], patients: pd.DataFrame) -> None:
+def require_dosing_columns(regimens: Mapping[str, AnyRegimen], patients: pd.DataFrame) -> None:
+    """Raise DataError listing patients without a weight, or an age that dexamethasone needs."""
     needed = ("weight_kg", "age_years") if any_dexamethasone(regimens.values()) else ("weight_kg",)
     require_columns(patients, needed, "doses: mg per kg, and dexamethasone by age")
 
@@ -153,7 +154,10 @@ def any_dexamethasone(regimens: Iterable[AnyRegimen]) -> bool:
     return any(regimen.has_dexamethasone for regimen in parts)
 
 
-def _exposure(regimen: Regimen, patients: pd.DataFrame, spec: ModelSpec, horizon: np.ndarray) -> Exposure:
+def regimen_exposure(
+    regimen: Regimen, patients: pd.DataFrame, spec: ModelSpec, horizon: np.ndarray
+) -> Exposure:
+    """Exposure of every patient under `regimen` until day `horizon` (n_patients,)."""
     age = patients["age_years"] if regimen.has_dexamethasone else np.full(len(patients), np.nan)
     ids = [str(i) for i in patients.index]
     doses = regimen.doses(ids, patients["weight_kg"], age, horizon)

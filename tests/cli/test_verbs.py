@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,18 @@ import pytest
 import xarray as xr
 
 from bayes_isa.cli.inputs import finished_draws
+from bayes_isa.inference.diagnose import diagnose
 from bayes_isa.inference.storage import FORMAT, load_fit, spec_of, trial_of
 from bayes_isa.kernels.hazard import HAZARDS, LINKS
 from bayes_isa.model.priors import available_priors
 from bayes_isa.model.spec import EXPOSURES
 from bayes_isa.simulation.chunks import open_trials
+from bayes_isa.simulation.virtual_trial import draw_virtual_trial
 
 from .conftest import Cli
 
-VERBS = ("quickstart", "check", "fit", "diagnose", "compare", "reproduce", "virtual-trial")
-RANDOM_VERBS = ("quickstart", "fit", "compare", "reproduce", "virtual-trial")
+VERBS = ("quickstart", "check", "fit", "diagnose", "compare", "reproduce", "report", "virtual-trial")
+RANDOM_VERBS = ("quickstart", "fit", "compare", "reproduce", "report", "virtual-trial")
 REGIMENS = ("-r", "10 mg/kg QW-Q2W", "-r", "20 mg/kg QW-Q2W")
 
 
@@ -271,6 +274,61 @@ def test_compare_as_json_is_reproducible(cli: Cli, fit_file: Path) -> None:
     assert first.stdout == second.stdout
 
 
+# Report -------------------------------------------------------------------------------------------------------------
+
+
+def test_report_of_a_fit_and_its_trials(cli: Cli, fit_file: Path, tmp_path: Path) -> None:
+    """A fit that failed, with constant exposure, is reported all the same, and as failed."""
+    sims, out = tmp_path / "sims.nc", tmp_path / "report.html"
+    made = cli("compare", fit_file, *REGIMENS, "--trials", 3, "--allow-unconverged", "--out", sims)
+    assert made.exit_code == 0, made.output
+    wrong = cli("report", fit_file, sims, "--out", out, "--reference", "5 mg/kg Q2W")
+    assert wrong.exit_code == 2
+    assert "was not simulated" in wrong.stderr
+    few = ("--individuals", 1, "--replicates", 3)
+    result = cli("report", fit_file, sims, "--out", out, *few, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"file": str(out), "seed": 1}
+    text = out.read_text(encoding="utf-8")
+    assert "convergence checks" in text
+    assert "FAILED" in text
+    assert 'id="regimens"' in text
+
+
+def test_quickstart_ends_with_the_report_and_a_line_for_each_regimen(
+    cli: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sampled_near_the_truth: Callable[..., xr.DataTree],
+) -> None:
+    """Without sampling, and without the report, which has tests of its own."""
+    small = draw_virtual_trial(12, seed=4)
+    fit = sampled_near_the_truth(small.trial, small.truth)
+    written = []
+    quickstart = "bayes_isa.cli.quickstart"
+    monkeypatch.setattr(f"{quickstart}.load_example", lambda _: small.trial)
+    monkeypatch.setattr(f"{quickstart}.fit_and_save", lambda *_: (fit, diagnose(fit)))
+    monkeypatch.setattr(f"{quickstart}.report_and_write", lambda *given, **_: written.append(given[2]))
+    result = cli("quickstart", "--out", tmp_path, "--trials", 3)
+    assert result.exit_code == 0, result.output
+    assert written == [tmp_path / "report.html"]
+    *_, path, first, second, third = result.stdout.splitlines()
+    assert path == f"Report: {tmp_path / 'report.html'}"
+    assert first.startswith("10 mg/kg QW-Q2W: median PFS")
+    assert "weeks, a difference of" in second
+    assert "longer with probability" in third
+    assert (tmp_path / "table.csv").is_file()
+
+
+def test_report_refuses_what_is_not_there(cli: Cli, fit_file: Path, tmp_path: Path) -> None:
+    result = cli("report", fit_file, fit_file, "--out", tmp_path / "r.html")
+    assert result.exit_code == 1
+    assert "no simulated trials" in result.stderr
+    result = cli("report", fit_file, "--out", tmp_path / "absent" / "r.html")
+    assert result.exit_code == 1
+    assert "no such directory" in result.stderr
+
+
 # The installed command ----------------------------------------------------------------------------------------------
 
 
@@ -315,6 +373,39 @@ def test_quick_verbs_do_not_load_pymc(data: Path, arguments: list[str]) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_completion_knows_the_verbs() -> None:
+    environment = {
+        **os.environ,
+        "_BAYES_ISA_COMPLETE": "complete_bash",
+        "COMP_WORDS": "bayes-isa re",
+        "COMP_CWORD": "1",
+    }
+    command = Path(sys.executable).with_name("bayes-isa")
+    result = subprocess.run(
+        [command], capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
+    assert result.stdout.split() == ["reproduce", "report"], result.stderr
+
+
+@pytest.mark.parametrize(("setting", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colour_only_on_terminals(tmp_path: Path, setting: dict[str, str], coloured: bool) -> None:
+    import pty
+
+    command = [sys.executable, "-m", "bayes_isa", "check", str(tmp_path), "--column", "DV=CONC"]
+    kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environment = {**kept, "TERM": "xterm", **setting}
+    reader, terminal = pty.openpty()
+    subprocess.run(command, stderr=terminal, timeout=120, env=environment, check=False)
+    os.close(terminal)
+    shown = os.read(reader, 10_000).decode()
+    os.close(reader)
+    assert ("\x1b[31m" in shown) == coloured
+    assert "is a directory" in shown
+    piped = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert piped.returncode == 2
+    assert "\x1b" not in piped.stderr
 
 
 def test_a_closed_pipe_is_no_error(data: Path) -> None:

@@ -10,7 +10,7 @@ import xarray as xr
 from bayes_isa.errors import ModelError
 from bayes_isa.plots.plot_pfs import plot_pfs
 from bayes_isa.plots.style import regimen_styles
-from bayes_isa.regimens import SIMULATED_ARMS
+from bayes_isa.regimens import PUBLISHED_NAMES
 from bayes_isa.simulation.curves import pfs_curves
 
 HORIZON = 280.0
@@ -89,15 +89,26 @@ def test_axes_can_be_given(sims: xr.Dataset) -> None:
 
 
 def test_regimens_keep_their_look_from_figure_to_figure() -> None:
-    together = regimen_styles(SIMULATED_ARMS)
-    for name in SIMULATED_ARMS:
+    together = regimen_styles(PUBLISHED_NAMES)
+    for name in PUBLISHED_NAMES:
         assert regimen_styles(["5 mg/kg Q2W", name])[name] == together[name]
+    one = regimen_styles(["5 mg/kg Q2W"])["5 mg/kg Q2W"]
+    assert regimen_styles(["10 mg/kg QW-Q2W", "5 mg/kg Q2W"])["5 mg/kg Q2W"] == one
 
 
-def test_regimens_differ_in_colour_and_in_line_style() -> None:
-    styles = regimen_styles([*SIMULATED_ARMS, "5 mg/kg Q2W", "3 mg/kg Q2W"]).values()
-    assert len({style.color for style in styles}) == 7
-    assert len({style.linestyle for style in styles}) == 7
+def test_spelling_and_order_do_not_change_the_look() -> None:
+    assert (
+        regimen_styles(["20 MG/KG qw-q2w"])["20 MG/KG qw-q2w"]
+        == regimen_styles(["20 mg/kg QW-Q2W"])["20 mg/kg QW-Q2W"]
+    )
+    names = [f"{dose} mg/kg Q2W" for dose in range(4, 9)]
+    assert regimen_styles(names) == regimen_styles(names[::-1])
+
+
+def test_regimens_differ_in_colour_line_style_marker_and_hatch() -> None:
+    styles = regimen_styles([*PUBLISHED_NAMES, *(f"{dose} mg/kg Q4W" for dose in range(1, 9))]).values()
+    for feature in ("color", "linestyle", "marker", "hatch"):
+        assert len({getattr(style, feature) for style in styles}) == 16, feature
 
 
 def test_many_regimens_still_get_a_style() -> None:
