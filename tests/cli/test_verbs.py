@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayes_isa.cli.inputs import finished_draws
 from bayes_isa.inference.storage import FORMAT, load_fit, spec_of, trial_of
 from bayes_isa.kernels.hazard import HAZARDS, LINKS
 from bayes_isa.model.priors import available_priors
@@ -334,11 +333,3 @@ def test_an_interrupt_ends_without_a_traceback(cli: Cli, data: Path, monkeypatch
     result = cli("check", data)
     assert result.exit_code == 130
     assert "Interrupted" in result.stderr
-
-
-def test_a_fit_cut_short_counts_as_interrupted(fit_file: Path) -> None:
-    """The sampler returns the draws it has on Ctrl-C."""
-    fit = load_fit(fit_file)
-    assert finished_draws(fit, 50) is fit
-    with pytest.raises(KeyboardInterrupt):
-        finished_draws(fit, 51)
