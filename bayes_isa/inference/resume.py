@@ -15,7 +15,7 @@ import xarray as xr
 
 from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.inference.chains import ChainProgress, run_jobs
-from bayes_isa.inference.disk import require_space, told_as_model_error
+from bayes_isa.inference.disk import require_space, require_writable, told_as_model_error
 from bayes_isa.inference.fit import fit_without_draws, units_of
 from bayes_isa.inference.run_store import RunStore, Stretch
 from bayes_isa.inference.same_run import require_same_run
@@ -42,8 +42,8 @@ def fit_in_store(
     """
     if settings.sampler != "nutpie":
         raise ModelError(f"store: needs the sampler 'nutpie', found {settings.sampler!r}")
-    if not store.parent.is_dir():
-        raise ModelError(f"{store.parent}: no such directory to make {store.name} in; create it first")
+    if not store.exists():
+        require_writable(store)
     run = _found(store, resume)
     file = None if run is not None or isinstance(resume, bool) else Path(resume)
     earlier = run.about if run is not None else load_fit(file) if file is not None else None
@@ -80,12 +80,12 @@ def fit_in_store(
 
 def bytes_needed(model: pm.Model, settings: SamplerSettings) -> int:
     """Upper bound of the bytes on disk that a run and then its file take together; of small chunks a block each."""
-    shapes = model.eval_rv_shapes()
-    free = {name: math.prod(shape) for name, shape in shapes.items()}
-    sizes = [*free.values(), *free.values(), *(1 for _ in STATS)]  # as parameters and on the sampler's scale
-    shapes_known = sum(free.values())
-    # Deterministic variables are few and as large as what they are made from, at most.
-    sizes += [shapes_known // max(len(free), 1)] * len(model.deterministics)
+    # Free variables as parameters and, where they have a transform, on the sampler's scale too.
+    sizes = [math.prod(shape) for shape in model.eval_rv_shapes().values()]
+    for variable in model.deterministics:
+        dims = model.named_vars_to_dims.get(variable.name) or ()
+        sizes.append(math.prod(len(model.coords[dim]) for dim in dims))
+    sizes += [1] * len(STATS)
     chunk = sum(max(_BLOCK, _CHUNK_DRAWS * 8 * size) for size in sizes)
     chunks = sum(-(-count // _CHUNK_DRAWS) for count in (settings.tune, settings.draws))
     return settings.chains * (chunks * chunk + 8 * settings.draws * sum(sizes))

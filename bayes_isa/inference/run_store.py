@@ -223,7 +223,7 @@ class RunStore:
         for name, child in self.about.children.items():
             tree[name] = child
         tree.attrs = {
-            **self.about.attrs,
+            **{name: value for name, value in self.about.attrs.items() if name != "earlier_segments"},
             "draws": posterior.sizes["draw"],
             "segments": json.dumps(self._history(counts)),
         }
