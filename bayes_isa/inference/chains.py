@@ -128,7 +128,9 @@ def _start(compiled: Any, job: Job, callback: Any, arguments: Mapping[str, Any])
 def _sampler_error(error: RuntimeError, store: Path | None) -> ModelError:
     trouble = disk_trouble(error, store) if store is not None else None
     if trouble is not None:
-        found = ModelError(f"{trouble}; the draws written so far are kept, `resume` continues after them")
+        found = ModelError(
+            f"{trouble}; the draws written so far are kept, `resume` (--resume) continues after them"
+        )
     else:
         reason = " ".join(str(error).partition("Stack backtrace")[0].split())
         found = ModelError(

@@ -39,11 +39,12 @@ def begin(arguments: list[object]) -> subprocess.Popen[str]:
 
 
 def end_when_written(
-    process: subprocess.Popen[str], segments: list[Path], how: signal.Signals
+    process: subprocess.Popen[str], chains: list[tuple[Path, int]], how: signal.Signals
 ) -> tuple[int, str]:
-    """Send a signal once each segment has three chunks of draws; exit code and what was said on stderr."""
+    """Send a signal once these chains of segments have three chunks of draws; exit code and what was said on stderr."""
     until = time.monotonic() + 900
-    while not all(len(list((s / "sample_stats" / "logp" / "c").glob("*/[2-9]"))) for s in segments):
+    third = [segment / "sample_stats" / "logp" / "c" / str(chain) / "2" for segment, chain in chains]
+    while not all(file.is_file() for file in third):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -54,7 +55,7 @@ def end_when_written(
 def same_beginning(later: xr.DataTree, earlier: xr.DataTree) -> bool:
     n = earlier["posterior"].sizes["draw"]
     return n > 0 and all(
-        np.array_equal(values.to_numpy(), later["posterior"][name].isel(draw=slice(0, n)).to_numpy())
+        np.array_equal(values, later["posterior"][name].sel(chain=values["chain"]).isel(draw=slice(0, n)))
         for name, values in earlier["posterior"].to_dataset().data_vars.items()
     )
 
@@ -65,7 +66,11 @@ def test_killed_then_interrupted_then_finished_then_extended(cli: Cli, tmp_path:
     assert cli("virtual-trial", "--out", tmp_path / "data", "--n", 6, "--seed", 3).exit_code == 0
     out, store = tmp_path / "fit.nc", tmp_path / "fit.nc.partial.zarr"
     fit = ["fit", tmp_path / "data", "--out", out, "--chains", 2, "--tune", 200, "--exposure", "constant"]
-    code, _ = end_when_written(begin([*fit, "--draws", DRAWS]), [store / "segment_000"], signal.SIGKILL)
+    code, _ = end_when_written(
+        begin([*fit, "--draws", DRAWS]),
+        [(store / "segment_000", chain) for chain in range(2)],
+        signal.SIGKILL,
+    )
     assert code == -signal.SIGKILL
     assert not out.exists()
     with pytest.warns(BayesIsaWarning, match="a run with"):
@@ -79,7 +84,7 @@ def test_killed_then_interrupted_then_finished_then_extended(cli: Cli, tmp_path:
     assert "seed was 1, now 2" in refused.stderr
 
     code, said = end_when_written(
-        begin([*fit, "--resume"]), [store / "segment_001", store / "segment_002"], signal.SIGINT
+        begin([*fit, "--resume"]), [(store / "segment_001", 0), (store / "segment_002", 0)], signal.SIGINT
     )
     assert code == 130
     assert "the same command with --resume goes on" in said

@@ -292,7 +292,9 @@ def test_a_full_disk_keeps_what_was_written(
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     monkeypatch.setattr(resume_module, "run_jobs", limited)
-    with pytest.raises(ModelError, match=r"segment_000: no room to write it .*are kept, `resume` continues"):
+    with pytest.raises(
+        ModelError, match=r"segment_000: no room to write it .*are kept, `resume` .* continues"
+    ):
         fit(model, draws=100, store=tmp_path / "run.zarr", **SETTINGS)
     monkeypatch.setattr(resume_module, "run_jobs", start)
     assert resumed(model, tmp_path / "run.zarr", 100)["posterior"].sizes["draw"] == 100
