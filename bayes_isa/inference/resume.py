@@ -26,6 +26,7 @@ from bayes_isa.inference.storage import load_fit
 
 _CHUNK_DRAWS = 16  # of the sampler's store
 _BLOCK = 4096  # what a file at least takes on most disks
+_METADATA_FILES = 250  # of the sampler's store, in round numbers: two groups of warm-up and two of draws
 
 
 def fit_in_store(
@@ -88,7 +89,8 @@ def bytes_needed(model: pm.Model, settings: SamplerSettings) -> int:
     sizes += [1] * len(STATS)
     chunk = sum(max(_BLOCK, _CHUNK_DRAWS * 8 * size) for size in sizes)
     chunks = sum(-(-count // _CHUNK_DRAWS) for count in (settings.tune, settings.draws))
-    return settings.chains * (chunks * chunk + 8 * settings.draws * sum(sizes))
+    metadata = _BLOCK * _METADATA_FILES * (1 + settings.chains)  # each chain that goes on has a store of its own
+    return metadata + settings.chains * (chunks * chunk + 8 * settings.draws * sum(sizes))
 
 
 def _found(store: Path, resume: bool | str | Path) -> RunStore | None:
