@@ -89,7 +89,9 @@ def bytes_needed(model: pm.Model, settings: SamplerSettings) -> int:
     sizes += [1] * len(STATS)
     chunk = sum(max(_BLOCK, _CHUNK_DRAWS * 8 * size) for size in sizes)
     chunks = sum(-(-count // _CHUNK_DRAWS) for count in (settings.tune, settings.draws))
-    metadata = _BLOCK * _METADATA_FILES * (1 + settings.chains)  # each chain that goes on has a store of its own
+    metadata = (
+        _BLOCK * _METADATA_FILES * (1 + settings.chains)
+    )  # each chain that goes on has a store of its own
     return metadata + settings.chains * (chunks * chunk + 8 * settings.draws * sum(sizes))
 
 
