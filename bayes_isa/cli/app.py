@@ -56,7 +56,12 @@ Data = Annotated[
         "or one NONMEM or Monolix event file.",
     ),
 ]
-FitFile = Annotated[Path, typer.Argument(metavar="FIT", help="Fit written by `bayes-isa fit` (netCDF).")]
+FitFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FIT", help="Fit written by `bayes-isa fit` (netCDF), or the store of an unfinished one."
+    ),
+]
 Unit = Annotated[TimeUnit, typer.Option(help="Unit of TIME, II and RATE in an event file.")]
 Columns = Annotated[
     list[str] | None,
@@ -111,6 +116,10 @@ def quickstart(
     tune: Annotated[int, typer.Option(min=1, help="Warm-up draws per chain, thrown away.")] = 500,
     trials: Annotated[int, typer.Option(min=1, help="Simulated trials.")] = 500,
     seed: Seed = 1,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where an earlier call with the same options was cut short."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Do the main job on the built-in data set: fit, diagnose, compare regimens, write the report.
@@ -120,9 +129,11 @@ def quickstart(
 
     Example: bayes-isa quickstart --out results/
     """
-    from bayes_isa.cli.quickstart import run_quickstart
+    from bayes_isa.cli.quickstart import TARGET_ACCEPT, run_quickstart
+    from bayes_isa.inference.settings import SamplerSettings
 
-    run_quickstart(out, chains=chains, draws=draws, tune=tune, trials=trials, seed=seed, as_json=as_json)
+    settings = SamplerSettings(draws, tune, chains, seed, target_accept=TARGET_ACCEPT)
+    run_quickstart(out, settings, trials=trials, resume=resume, as_json=as_json)
 
 
 @app.command()
@@ -184,12 +195,25 @@ def fit(
         ),
     ] = None,
     chains: Annotated[int, typer.Option(min=1, help="Independent chains; R-hat needs two or more.")] = 4,
-    draws: Annotated[int, typer.Option(min=1, help="Draws kept per chain.")] = 1000,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Draws kept per chain: 1000, or with --resume as many as the run was begun with."
+        ),
+    ] = None,
     tune: Annotated[int, typer.Option(min=1, help="Warm-up draws per chain, thrown away.")] = 500,
     target_accept: Annotated[
         float, typer.Option(min=0.1, max=0.999, help="Higher: smaller steps, fewer divergences, slower.")
     ] = 0.9,
     seed: Seed = 1,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a run that was cut short, or extend the finished fit in --out to more --draws. "
+            "Repeat the other options.",
+        ),
+    ] = False,
     time_unit: Unit = TimeUnit.day,
     column: Columns = None,
     as_json: Json = False,
@@ -199,11 +223,14 @@ def fit(
     The file holds the draws, the data, the priors and the settings, so that it can be used alone. Diagnostics are
     printed at the end; a fit that fails them is written all the same, exit code 0: `bayes-isa diagnose` exits with 1.
 
+    While sampling, draws stream to FIT.partial.zarr beside it. Whatever ends the process, the same command with
+    --resume keeps the finished draws and makes the rest; `bayes-isa diagnose FIT.partial.zarr` looks at those so far.
+
     Example: bayes-isa fit mydata/ --out fit.nc --seed 1
     """
     from bayes_isa.cli.inputs import read_data
-    from bayes_isa.cli.verbs import fit_and_save, print_fit
-    from bayes_isa.inference.storage import require_writable
+    from bayes_isa.cli.verbs import draws_begun_with, fit_and_save, print_fit, require_place
+    from bayes_isa.inference.settings import SamplerSettings
     from bayes_isa.model.priors import load_priors
     from bayes_isa.model.spec import ModelSpec
 
@@ -215,10 +242,12 @@ def fit(
             coordinates=ModelSpec.coordinates if coordinates is None else coordinates,
         )
         prior_set = load_priors(priors)
-    require_writable(out)
+    require_place(out, resume=resume)
     trial = read_data(data, time_unit=time_unit.value, columns=column)
-    settings = {"chains": chains, "draws": draws, "tune": tune, "target_accept": target_accept, "seed": seed}
-    result, diagnosis = fit_and_save(trial, prior_set, spec, out, settings)
+    if draws is None:
+        draws = (draws_begun_with(out) if resume else None) or SamplerSettings.draws
+    settings = SamplerSettings(draws, tune, chains, seed, target_accept=target_accept)
+    result, diagnosis = fit_and_save(trial, prior_set, spec, out, settings, resume=resume)
     print_fit(result, diagnosis, out, as_json=as_json)
 
 

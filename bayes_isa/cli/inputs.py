@@ -10,10 +10,7 @@ from bayes_isa.data import read_nonmem, read_trial
 from bayes_isa.errors import DataError, Problem
 
 if TYPE_CHECKING:
-    import xarray as xr
-
-    from bayes_isa.cli.console import usage
-from bayes_isa.data import Trial
+    from bayes_isa.data import Trial
 
 _PICTURES = (".png", ".pdf", ".svg")
 
@@ -51,16 +48,6 @@ def require_picture(path: Path | None) -> None:
     """Raise DataError unless `path` ends as a picture that can be written, or is None."""
     if path is not None and path.suffix.lower() not in _PICTURES:
         raise DataError(f"{path}: a picture's file name ends in {', '.join(_PICTURES)}")
-
-
-def finished_draws(fit: xr.DataTree, asked: int) -> xr.DataTree:
-    """`fit` as it is when complete.
-
-    The sampler answers Ctrl-C with the draws it has, which nobody asked to keep: raises KeyboardInterrupt then.
-    """
-    if fit["posterior"].sizes["draw"] < asked:
-        raise KeyboardInterrupt
-    return fit
 
 
 def _mapping(columns: list[str]) -> dict[str, str | int]:

@@ -7,9 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bayes_isa.cli.console import say
+
+if TYPE_CHECKING:
+    from bayes_isa.inference.chains import ChainProgress
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -25,13 +28,14 @@ def progress(label: str, total: int) -> Iterator[Callable[[int, str], None]]:
 
 
 @contextmanager
-def sampling_progress(chains: int, tune: int, draws: int) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Yields the `progress_callback` of `bayes_isa.fit`; divergences are counted after warm-up, where they matter."""
-    with progress("Sampling", chains * (tune + draws)) as update:
+def sampling_progress(total: int) -> Iterator[Callable[[Sequence[ChainProgress]], None]]:
+    """Yields the `progress_callback` of `bayes_isa.fit`; `total` draws at most, a resumed run has some already."""
+    with progress("Sampling", total) as update:
 
-        def callback(states: Sequence[Any]) -> None:
-            done = sum(state.finished_draws for state in states)
-            divergences = sum(draw >= tune for state in states for draw in state.divergent_draws)
+        def callback(states: Sequence[ChainProgress]) -> None:
+            earlier = max(0, total - sum(state.total_draws for state in states))
+            done = earlier + sum(state.finished_draws for state in states)
+            divergences = sum(state.divergences for state in states)
             update(done, f"{divergences} divergences" if divergences else "")
 
         yield callback

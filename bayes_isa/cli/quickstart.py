@@ -7,20 +7,26 @@ from pathlib import Path
 from bayes_isa.cli.console import print_json, say
 from bayes_isa.cli.inputs import require_directory
 from bayes_isa.cli.tables import verdict
-from bayes_isa.cli.verbs import compare_and_write, fit_and_save, parse_regimens, report_and_write
+from bayes_isa.cli.verbs import (
+    compare_and_write,
+    fit_and_save,
+    parse_regimens,
+    report_and_write,
+    require_place,
+)
 from bayes_isa.data.examples import load_example
+from bayes_isa.inference.settings import SamplerSettings
+from bayes_isa.inference.storage import load_fit
 from bayes_isa.model.priors import load_priors
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.report.words import conclusions
 
 # Above the default of 0.9, where about one draw in a thousand diverges: half as many do, for a third more time.
-_TARGET_ACCEPT = 0.95
+TARGET_ACCEPT = 0.95
 REGIMENS = ["10 mg/kg QW-Q2W", "20 mg/kg QW-Q2W", "20 mg/kg QW-Q2W + dex"]
 
 
-def run_quickstart(
-    out: Path, *, chains: int, draws: int, tune: int, trials: int, seed: int, as_json: bool
-) -> None:
+def run_quickstart(out: Path, settings: SamplerSettings, *, trials: int, resume: bool, as_json: bool) -> None:
     """Fit, diagnose, compare, report; fit.nc, table.csv, pfs.png, mprotein.png and report.html go to `out`.
 
     Raises ConvergenceError, with all of them written, when the fit fails its diagnostics.
@@ -28,19 +34,17 @@ def run_quickstart(
     from bayes_isa.plots.plot_mprotein import plot_mprotein
 
     require_directory(out)
+    require_place(out / "fit.nc", resume=resume)
     trial = load_example("virtual_rrmm")
     plot_mprotein(trial).savefig(out / "mprotein.png", dpi=150)
-    settings = {
-        "chains": chains,
-        "draws": draws,
-        "tune": tune,
-        "target_accept": _TARGET_ACCEPT,
-        "seed": seed,
-    }
-    fitted, diagnosis = fit_and_save(
-        trial, load_priors("weakly_informative"), ModelSpec(), out / "fit.nc", settings
+    file = out / "fit.nc"
+    _, diagnosis = fit_and_save(
+        trial, load_priors("weakly_informative"), ModelSpec(), file, settings, resume=resume
     )
+    fitted = load_fit(file)
     say(verdict(diagnosis))
+    assert settings.seed is not None
+    seed = settings.seed
     regimens, reference = parse_regimens(REGIMENS, None)
     table, sims = compare_and_write(
         fitted,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,14 +15,14 @@ import pymc as pm
 import xarray as xr
 
 from bayes_isa.errors import BayesIsaWarning, ModelError
+from bayes_isa.inference.chains import ChainProgress, Job, run_jobs
+from bayes_isa.inference.settings import TARGET_ACCEPT, SamplerSettings
+from bayes_isa.inference.starts import compiled_model
 from bayes_isa.inference.storage import FORMAT, trial_dataset
-from bayes_isa.model.build import UNITS, ModelRecord, record_of
+from bayes_isa.model.build import UNITS, record_of
 
-# Above the usual 0.8: smaller steps collide less with the walls that growth makes of the hazard (about one draw in a
-# thousand of the built-in trial at 0.9); the fits reported with this package were made at 0.9.
-_TARGET_ACCEPT = 0.9
-_SCATTER = 0.2
 _VERSIONED = ("bayes-isa", "pymc", "pytensor", "nutpie", "numba", "numpy", "xarray", "arviz")
+Progress = Callable[[Sequence[ChainProgress]], None]
 
 
 def fit(
@@ -32,10 +33,12 @@ def fit(
     chains: int = 4,
     seed: int | None = None,
     sampler: Literal["nutpie", "pymc"] = "nutpie",
-    target_accept: float = _TARGET_ACCEPT,
+    target_accept: float = TARGET_ACCEPT,
     cores: int | None = None,
+    store: str | Path | None = None,
+    resume: bool | str | Path = False,
     progressbar: bool = True,
-    progress_callback: Callable[..., None] | None = None,
+    progress_callback: Progress | None = None,
     **sampler_options: Any,
 ) -> xr.DataTree:
     """Sample the posterior with NUTS.
@@ -44,141 +47,116 @@ def fit(
     in its attrs the specification and priors (JSON), seed, sampler settings, package versions, and the times that
     compiling and sampling took in seconds (PyMC's sampler does both at once). `sampler_options` go to `nutpie.sample`
     or `pymc.sample`. Raises ModelError for settings that make no sense, or when the sampler cannot start.
+
+    store: directory that the draws stream to; what has a patient dimension is then read from there when it is used.
+    Whatever ends the process, `resume=True` takes up the run in `store`, or extends it when more draws are asked for
+    than it was begun with; a path instead of True extends the fit in that file, made with a store, in a new one. A
+    chain goes on from its last draw after some re-tuning draws that are not kept; the attribute `segments` says so.
     """
-    _check_settings(draws=draws, tune=tune, chains=chains, target_accept=target_accept)
-    record = record_of(model)
-    used_seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
-    started = time.monotonic()
-    options = {"target_accept": target_accept, "cores": cores, **sampler_options}
-    times = {}
-    if sampler == "nutpie":
-        compiled = _compiled(model)
-        times["compile_seconds"] = time.monotonic() - started
-        started = time.monotonic()
-        result = _nutpie(compiled, draws, tune, chains, used_seed, progressbar, progress_callback, options)
-    elif sampler == "pymc":
-        result = pm.sample(
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            random_seed=used_seed,
-            model=model,
-            progressbar=progressbar,
-            nuts_sampler="pymc",
-            **options,
-        )
-    else:
-        raise ModelError(f"sampler: expected 'nutpie' or 'pymc', found {sampler!r}")
-    settings = {
-        "seed": used_seed,
-        "sampler": sampler,
-        "draws": draws,
-        "tune": tune,
-        "chains": chains,
-        "target_accept": target_accept,
-        **times,
-        "sampling_seconds": time.monotonic() - started,
-    }
-    return _labelled(result, model, record, settings)
-
-
-def _check_settings(*, draws: int, tune: int, chains: int, target_accept: float) -> None:
-    wrong = [
-        f"{name}: expected a whole number of at least 1, found {value!r}"
-        for name, value in (("draws", draws), ("tune", tune), ("chains", chains))
-        if int(value) != value or value < 1
-    ]
-    if not 0.0 < target_accept < 1.0:
-        wrong.append(f"target_accept: expected a number between 0 and 1, found {target_accept!r}")
-    if wrong:
-        raise ModelError("; ".join(wrong))
-
-
-def _compiled(model: pm.Model) -> Any:
-    import nutpie
-
-    return nutpie.compile_pymc_model(
-        model, backend="numba", initial_points=_scattered_starts(model), jitter_rvs=_individual(model)
+    settings = SamplerSettings(draws, tune, chains, seed, sampler, target_accept, cores, sampler_options)
+    return fit_with(
+        model,
+        settings,
+        store=store,
+        resume=resume,
+        progressbar=progressbar,
+        progress_callback=progress_callback,
     )
 
 
-def _nutpie(
-    compiled: Any,
-    draws: int,
-    tune: int,
-    chains: int,
-    seed: int,
-    progressbar: bool,
-    callback: Callable[..., None] | None,
-    options: dict[str, Any],
+def fit_with(
+    model: pm.Model,
+    settings: SamplerSettings,
+    *,
+    store: str | Path | None = None,
+    resume: bool | str | Path = False,
+    progressbar: bool = True,
+    progress_callback: Progress | None = None,
 ) -> xr.DataTree:
-    import nutpie
+    """`fit` with its settings in one object."""
+    if store is None and resume is not False:
+        raise ModelError("resume: expected a store to resume in, found none; give `store`")
+    if store is None:
+        result = _fit_in_memory(model, settings.with_seed(), progressbar, progress_callback)
+    else:
+        from bayes_isa.inference.resume import fit_in_store
 
-    try:
-        return nutpie.sample(
-            compiled,
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            seed=seed,
-            save_warmup=False,
-            progress_bar=progressbar,
-            progress_callback=callback,
-            **{name: value for name, value in options.items() if value is not None},
-        )
-    except RuntimeError as error:
-        reason = " ".join(str(error).partition("Stack backtrace")[0].split())
-        raise ModelError(
-            f"the sampler stopped: {reason}; if no starting point was found, the usual cause is a prior or "
-            "a data value that makes curves overflow: look at `bayes_isa.prior_check` and `model.point_logps()`"
-        ) from error
-
-
-def _individual(model: pm.Model) -> set[Any]:
-    """Variables with a patient dimension: on the sampler's unit scale, where a jitter of 1 is a posterior SD."""
-    return {rv for rv in model.free_RVs if "patient" in (model.named_vars_to_dims.get(rv.name) or ())}
-
-
-def _scattered_starts(model: pm.Model) -> dict[Any, Any]:
-    """Random starting values of population parameters, drawn anew for each chain around the model's own.
-
-    A fifth on the log scale (of the value, for effects) is two to four published standard errors: apart enough for
-    R-hat to tell, close enough that no curve explodes. Without starting values in the model, none is made up.
-    """
-    starts = {}
-    for rv in set(model.free_RVs) - _individual(model):
-        value = model.rvs_to_initial_values.get(rv)
-        if value is None or isinstance(value, str):
-            continue
-        value = np.asarray(value, dtype=float)
-        if type(model.rvs_to_transforms.get(rv)).__name__ in ("LogTransform", "EffectAtReference"):
-            starts[rv] = pm.LogNormal.dist(np.log(value), _SCATTER, shape=value.shape)
-        elif model.rvs_to_transforms.get(rv) is None:
-            starts[rv] = pm.Normal.dist(value, _SCATTER * np.maximum(np.abs(value), 0.5), shape=value.shape)
-    return starts
-
-
-def _labelled(
-    result: xr.DataTree, model: pm.Model, record: ModelRecord | None, settings: dict[str, Any]
-) -> xr.DataTree:
-    posterior = result["posterior"].to_dataset()
-    for name, unit in UNITS.items():
-        if name in posterior:
-            posterior[name].attrs["units"] = unit
-    groups: dict[str, xr.Dataset] = {
-        "posterior": posterior,
-        "sample_stats": result["sample_stats"].to_dataset(),
-        "observed_data": _observed(model),
-    }
-    attrs: dict[str, Any] = {**settings, **{name.replace("-", "_"): version(name) for name in _VERSIONED}}
-    attrs["bayes_isa_format"] = FORMAT
-    if record is None:
+        result = fit_in_store(model, settings, Path(store), resume, progressbar, progress_callback)
+    if record_of(model) is None:
         warnings.warn(
             "the model was not made by build_model, so the fit carries no trial, specification or priors",
             BayesIsaWarning,
             stacklevel=3,
         )
+    return result
+
+
+def _fit_in_memory(
+    model: pm.Model, settings: SamplerSettings, progressbar: bool, callback: Progress | None
+) -> xr.DataTree:
+    about = fit_without_draws(model, settings)
+    started = time.monotonic()
+    times = {}
+    if settings.sampler == "nutpie":
+        compiled = compiled_model(model)
+        times["compile_seconds"] = time.monotonic() - started
+        started = time.monotonic()
+        result = _nutpie(compiled, settings, progressbar, callback)
     else:
+        result = pm.sample(
+            draws=settings.draws,
+            tune=settings.tune,
+            chains=settings.chains,
+            random_seed=settings.seed,
+            model=model,
+            progressbar=progressbar,
+            nuts_sampler="pymc",
+            target_accept=settings.target_accept,
+            cores=settings.cores,
+            **settings.options,
+        )
+    posterior, units = result["posterior"].to_dataset(), units_of(model)
+    for name in set(units) & set(posterior.data_vars):
+        posterior[name].attrs["units"] = units[name]
+    groups = {"posterior": posterior, "sample_stats": result["sample_stats"].to_dataset()}
+    tree = xr.DataTree.from_dict({**groups, **{n: c.to_dataset() for n, c in about.children.items()}})
+    tree.attrs = {**about.attrs, **times, "sampling_seconds": time.monotonic() - started}
+    return tree
+
+
+def _nutpie(
+    compiled: Any, settings: SamplerSettings, progressbar: bool, callback: Progress | None
+) -> xr.DataTree:
+    """Draws of nutpie kept in memory; after Ctrl-C those that every chain has."""
+    assert settings.seed is not None
+    job = Job(settings.chains, settings.draws, settings.tune, settings.seed)
+    (result,), reason = run_jobs(compiled, [job], settings, progressbar=progressbar, callback=callback)
+    if isinstance(reason, ModelError) or result is None:
+        raise reason or ModelError("the sampler gave no draws")
+    if reason is None:
+        return result
+    # Chains that were stopped at different draws are filled up with NaN.
+    whole = int(np.isfinite(result["sample_stats"]["logp"].to_numpy()).sum(axis=1).min())
+    if whole == 0:
+        raise reason
+    warnings.warn(
+        f"interrupted: {whole} of {settings.draws} draws a chain are kept", BayesIsaWarning, stacklevel=5
+    )
+    return xr.DataTree.from_dict(
+        {name: child.to_dataset().isel(draw=slice(0, whole)) for name, child in result.children.items()}
+    )
+
+
+def fit_without_draws(model: pm.Model, settings: SamplerSettings) -> xr.DataTree:
+    """What is known of a fit before sampling: data, specification, priors, settings and versions."""
+    record = record_of(model)
+    groups: dict[str, xr.Dataset] = {"observed_data": _observed(model)}
+    attrs: dict[str, Any] = {
+        **settings.attrs(),
+        **{name.replace("-", "_"): version(name) for name in _VERSIONED},
+        "bayes_isa_format": FORMAT,
+    }
+    if record is not None:
         data = record.data
         groups["constant_data"] = xr.Dataset(
             {
@@ -194,8 +172,6 @@ def _labelled(
             coords={"patient": data.patient_ids, "measurement": np.arange(data.value.size)},
         )
         groups["trial"] = trial_dataset(data.trial)
-        if "beta_link" in posterior:
-            posterior["beta_link"].attrs["units"] = data.link_unit
         attrs |= {
             "spec": json.dumps(data.spec.to_dict()),
             "priors": json.dumps(record.priors.to_dict()),
@@ -205,6 +181,12 @@ def _labelled(
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = attrs
     return tree
+
+
+def units_of(model: pm.Model) -> Mapping[str, str]:
+    """Units by variable."""
+    record = record_of(model)
+    return UNITS if record is None else {**UNITS, "beta_link": record.data.link_unit}
 
 
 def _observed(model: pm.Model) -> xr.Dataset:

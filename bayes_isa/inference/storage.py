@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from bayes_isa.data import Trial
-from bayes_isa.errors import ModelError
+from bayes_isa.errors import BayesIsaWarning, ModelError
+from bayes_isa.inference.disk import require_writable, write_netcdf
 from bayes_isa.model.priors import PriorSet
 from bayes_isa.model.spec import ModelSpec
 
@@ -22,16 +24,29 @@ _INDEXED = ("patients", "pfs")
 
 
 def save_fit(fit: xr.DataTree, path: str | Path) -> Path:
-    """Write `fit` to a netCDF-4 file and return its path; raises ModelError when the place cannot be written to."""
+    """Write `fit` to a netCDF-4 file, all of it or nothing, and return its path.
+
+    Raises ModelError when the place is full or cannot be written to; an older file there is then as it was.
+    """
     target = Path(path)
     require_writable(target)
-    fit.to_netcdf(target, engine="h5netcdf")
+    write_netcdf(fit, target)
     return target
 
 
+def partial_store(path: Path) -> Path:
+    """Where the draws of a fit are while it is not finished: beside the file it is going to be."""
+    return path.with_name(f"{path.name}.partial.zarr")
+
+
 def load_fit(path: str | Path) -> xr.DataTree:
-    """Read what `save_fit` wrote; raises ModelError for a file that is absent, not netCDF, or not a fit."""
+    """Read what `save_fit` wrote, or the draws so far from the store of an unfinished run.
+
+    Raises ModelError for a file that is absent, not netCDF, or not a fit, and for a store without draws.
+    """
     source = Path(path)
+    if source.is_dir():
+        return _unfinished(source)
     if not source.is_file():
         raise ModelError(f"{source}: no such file; `bayes-isa fit DATA --out {source}` writes one")
     try:
@@ -49,21 +64,20 @@ def load_fit(path: str | Path) -> xr.DataTree:
     return fit
 
 
-def require_writable(target: Path) -> None:
-    """Raise ModelError now, not after hours of sampling, when `target` cannot be written."""
-    folder = target.parent
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: no such directory to write {target.name} to; create it first")
-    if target.is_dir():
-        raise ModelError(f"{target}: expected a file name, found a directory")
-    try:
-        existed = target.exists()
-        with target.open("ab"):
-            pass
-        if not existed:
-            target.unlink()
-    except OSError as error:
-        raise ModelError(f"{target}: cannot be written ({error.strerror})") from error
+def _unfinished(store: Path) -> xr.DataTree:
+    from bayes_isa.inference.run_store import RunStore  # which needs the sampler, slow to import
+
+    run = RunStore.open(store)
+    fit = run.fit()
+    asked, have = int(run.about.attrs["draws"]), run.finished()
+    if min(have) < asked:
+        warnings.warn(
+            f"{store}: a run with {min(have)} to {max(have)} of {asked} draws in its {len(have)} chains; "
+            f"taken are {fit.attrs['draws']} of each of {fit['posterior'].sizes['chain']} chains",
+            BayesIsaWarning,
+            stacklevel=3,
+        )
+    return fit
 
 
 def trial_dataset(trial: Trial) -> xr.Dataset:
@@ -121,6 +135,15 @@ def _attribute(fit: xr.DataTree, name: str) -> str:
     if name not in fit.attrs:
         raise ModelError(f"this fit carries no {name}: it was not made by bayes_isa.fit")
     return str(fit.attrs[name])
+
+
+def without_individuals(fit: xr.DataTree) -> xr.DataTree:
+    """The fit without the variables of its posterior that have a patient dimension."""
+    posterior = fit["posterior"].to_dataset()
+    kept = [name for name, variable in posterior.data_vars.items() if "patient" not in variable.dims]
+    smaller = fit.copy()
+    smaller["posterior"] = xr.DataTree(posterior[kept].drop_vars("patient", errors="ignore"))
+    return smaller
 
 
 def stack_draws(posterior: xr.Dataset) -> xr.Dataset:

@@ -134,7 +134,10 @@ def posterior_draws(fit: xr.DataTree) -> PosteriorDraws:
     absent = [name for name in required if name not in posterior]
     if absent:
         raise ModelError(f"the posterior lacks {', '.join(absent)}: was it fitted with `build_model`?")
-    flat = posterior.stack(sample=("chain", "draw"), create_index=False).transpose("sample", ...)
+    # The inference layer is slow to import, and not needed to simulate at known parameters.
+    from bayes_isa.inference.storage import stack_draws
+
+    flat = stack_draws(posterior).transpose("sample", ...)
     phi = flat["phi"].transpose("sample", "patient", "parameter").to_numpy().astype(float)
     if phi.shape[2] < len(INDIVIDUAL):
         phi = np.concatenate([phi, np.full((*phi.shape[:2], 1), -np.inf)], axis=2)

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayes_isa.cli.inputs import finished_draws
 from bayes_isa.inference.diagnose import diagnose
 from bayes_isa.inference.storage import FORMAT, load_fit, spec_of, trial_of
 from bayes_isa.kernels.hazard import HAZARDS, LINKS
@@ -307,7 +306,8 @@ def test_quickstart_ends_with_the_report_and_a_line_for_each_regimen(
     written = []
     quickstart = "bayes_isa.cli.quickstart"
     monkeypatch.setattr(f"{quickstart}.load_example", lambda _: small.trial)
-    monkeypatch.setattr(f"{quickstart}.fit_and_save", lambda *_: (fit, diagnose(fit)))
+    monkeypatch.setattr(f"{quickstart}.fit_and_save", lambda *_, **__: (fit, diagnose(fit)))
+    monkeypatch.setattr(f"{quickstart}.load_fit", lambda _: fit)
     monkeypatch.setattr(f"{quickstart}.report_and_write", lambda *given, **_: written.append(given[2]))
     result = cli("quickstart", "--out", tmp_path, "--trials", 3)
     assert result.exit_code == 0, result.output
@@ -425,11 +425,3 @@ def test_an_interrupt_ends_without_a_traceback(cli: Cli, data: Path, monkeypatch
     result = cli("check", data)
     assert result.exit_code == 130
     assert "Interrupted" in result.stderr
-
-
-def test_a_fit_cut_short_counts_as_interrupted(fit_file: Path) -> None:
-    """The sampler returns the draws it has on Ctrl-C."""
-    fit = load_fit(fit_file)
-    assert finished_draws(fit, 50) is fit
-    with pytest.raises(KeyboardInterrupt):
-        finished_draws(fit, 51)
