@@ -6,6 +6,7 @@ on a draw is -eps, that of a standard normal.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,9 @@ _WORST_CONDITION = 1e-12
 _SCALES = np.array([0.7, 0.85, 1.0, 1.2, 1.4])
 # Stronger bends overfit a few hundred draws: where the population differs a little they throw tails out of reach.
 _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
+_FIT_EVERY = (
+    2  # of the draws, which are correlated, in the fit of bends: its cost is most of that of the coordinates
+)
 # Rougher than this no coordinates were found: a chain that got lost, not a posterior.
 _LOST = 50.0
 # A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
@@ -65,10 +69,12 @@ def best_coordinates(
     looked for with the log-density at the wide one.
     """
     best: Coordinates | None = None
-    for window in windows:
-        candidate = _fitted(window, near, wide)
+    # What the data say of their own shows best against a wide population; near the estimate it may not show at all.
+    for window, (first, second) in itertools.product(windows, ((near, wide), (wide, near))):
+        candidate = _whitened(window, first, second)
         best = candidate if best is None else _better(best, candidate)
     assert best is not None
+    best = _bent(best, near, wide)
     lost = ~(best.score < _LOST)
     uninformed = _uninformed(windows[-1], near.population)
     best = _better(best, replace(uninformed, score=np.where(lost, -1.0, np.inf)))
@@ -122,17 +128,39 @@ def _bent_at_walls(
     return replace(coordinates, whitening=whitening._replace(**bends))
 
 
-def _fitted(window: Window, near: IndividualDraws, wide: IndividualDraws) -> Coordinates:
-    psi, by_psi = _in_psi(window, near)
-    centre = psi.mean(axis=0)
-    whitening, usable = _whitening(window, near.population, centre, _precision(psi, by_psi))
-    standardised = [_standardised(window, whitening, draws) for draws in (near, wide)]
-    x, by_x = (np.concatenate(parts) for parts in zip(*standardised, strict=True))
-    scale, below, above = (np.empty(centre.shape) for _ in range(3))
-    _fit_bends(x, by_x, _SCALES, _BENDS, scale, below, above)
+def _whitened(window: Window, first: IndividualDraws, second: IndividualDraws) -> Coordinates:
+    """The whitening with centre and precision of the first draws, without bends, judged by both."""
+    psi, by_psi = _in_psi(window, first)
+    whitening, usable = _whitening(window, first.population, psi.mean(axis=0), _precision(psi, by_psi))
+    score = _score(window, whitening, first, second)
+    return Coordinates(window, whitening, np.where(usable & np.isfinite(score), score, np.inf))
+
+
+def _bent(coordinates: Coordinates, near: IndividualDraws, wide: IndividualDraws) -> Coordinates:
+    """The coordinates with the scales and bends that suit both sets of draws, where they are better for it."""
+    window, whitening = coordinates.window, coordinates.whitening
+    x, by_x = _standardised_both(window, whitening, near, wide)
+    scale, below, above = (np.empty(whitening.pull.shape) for _ in range(3))
+    _fit_bends(x[::_FIT_EVERY], by_x[::_FIT_EVERY], _SCALES, _BENDS, scale, below, above)
     whitening = whitening._replace(scale=scale, below=below, above=above)
     score = _force_variance(x, by_x, scale, below, above)
-    return Coordinates(window, whitening, np.where(usable & np.isfinite(score), score, np.inf))
+    bent_ones = Coordinates(window, whitening, np.where(np.isfinite(score), score, np.inf))
+    return _better(coordinates, bent_ones)
+
+
+def _score(
+    window: Window, whitening: Whitening, first: IndividualDraws, second: IndividualDraws
+) -> np.ndarray:
+    x, by_x = _standardised_both(window, whitening, first, second)
+    return _force_variance(x, by_x, whitening.scale, whitening.below, whitening.above)
+
+
+def _standardised_both(
+    window: Window, whitening: Whitening, first: IndividualDraws, second: IndividualDraws
+) -> tuple[np.ndarray, np.ndarray]:
+    parts = [_standardised(window, whitening, draws) for draws in (first, second)]
+    x, by_x = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return x, by_x
 
 
 def _in_psi(window: Window, draws: IndividualDraws) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 
-from bayes_isa.kernels.response import Window, phi_by_psi, phi_from_psi, psi_from_phi
+from bayes_isa.kernels.response import GROWTH, NET, RATIO, Window, phi_by_psi, phi_from_psi, psi_from_phi
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.pk import mean_exposure
 
@@ -23,8 +23,8 @@ INTERVALS = 2 * _HALF
 def response_windows(data: JointData) -> list[Window]:
     """Candidates; tb: the last assessment clearly above the LLOQ, else the first after baseline, else the PFS time.
 
-    ta is the middle one of the assessments clearly above, baseline, or the first after it. The last window is open: up
-    to the PFS time, as walls stand at the end of follow-up.
+    ta is the middle one of the assessments clearly above, baseline, or the first after it. The last two are up to the
+    PFS time, as walls stand at the end of follow-up.
     """
     event = data.panels.design.event_day
     tb, middle, first = (np.empty(data.trial.n_patients) for _ in range(3))
@@ -34,8 +34,8 @@ def response_windows(data: JointData) -> list[Window]:
         middle[i] = np.concatenate([[0.0], known])[(known.size + 1) // 2]
         first[i] = min([tb[i], *days[:1]])
     windows = [_window(data, ta, tb) for ta in (middle, 0.0 * tb, first)]
-    open_to_the_end = np.ones(tb.shape, dtype=bool)
-    return [*windows, _window(data, 0.0 * tb, event)._replace(open=open_to_the_end)]
+    to_the_end = _window(data, 0.0 * tb, event)
+    return [*windows, *(to_the_end._replace(kind=np.full(tb.shape, kind)) for kind in (GROWTH, RATIO))]
 
 
 def _assessments(data: JointData) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -51,8 +51,8 @@ def _assessments(data: JointData) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def _window(data: JointData, ta: np.ndarray, tb: np.ndarray) -> Window:
     edge = _edges(ta, tb)
     concentration, dexamethasone = _concentrations(data, edge), _mean_dexamethasone(data, edge)
-    closed = np.zeros(tb.shape, dtype=bool)
-    return Window(ta, tb, edge, concentration, dexamethasone, closed, data.shape.effect_saturation)
+    kind = np.full(tb.shape, NET)
+    return Window(ta, tb, edge, concentration, dexamethasone, kind, data.shape.effect_saturation)
 
 
 def _edges(ta: np.ndarray, tb: np.ndarray) -> np.ndarray:
