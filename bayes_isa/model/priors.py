@@ -47,6 +47,16 @@ class PriorSet:
     links: Mapping[str, Prior] = field(hash=False)
     path: str | None = None
 
+    def parameter(self, name: str) -> Prior:
+        """The prior of one parameter; raises PriorError where the set has none (only some models need it)."""
+        _known(name, PARAMETERS, "parameter")
+        if name not in self.parameters:
+            raise PriorError(
+                f"The prior set {self.name!r} has no prior for {name} ({PARAMETERS[name].meaning}): add "
+                f'[parameters.{name}] with unit = "{PARAMETERS[name].unit}" to it, or say with_({name}=...)'
+            )
+        return self.parameters[name]
+
     def covariate_effect(self, target: str, covariate: str) -> Prior:
         """The prior of one covariate effect; the default one if `covariate` is not listed for `target`."""
         _known(target, TARGETS, "target of covariate effects")
@@ -66,7 +76,8 @@ class PriorSet:
         document = self.to_dict()
         for name, prior in parameters.items():
             _known(name, PARAMETERS, "parameter")
-            document["parameters"][name] = _replacement(prior, self.parameters[name])
+            old = self.parameters.get(name, Prior(prior.dist, prior.kwargs, unit=PARAMETERS[name].unit))
+            document["parameters"][name] = _replacement(prior, old)
         return PriorSet.from_dict(document)
 
     def with_covariate_effect(self, target: str, covariate: str, prior: Prior) -> PriorSet:
@@ -111,7 +122,9 @@ class PriorSet:
         return cls(
             name=content["meta"]["name"],
             description=content["meta"]["description"],
-            parameters=_priors({name: content["parameters"][name] for name in PARAMETERS}),
+            parameters=_priors(
+                {name: content["parameters"][name] for name in PARAMETERS if name in content["parameters"]}
+            ),
             covariate_effects=MappingProxyType({target: _priors(table) for target, table in effects.items()}),
             default_effect=default,
             links=_priors({name: content["link"][name] for name in LINKS}),

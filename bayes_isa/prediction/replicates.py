@@ -125,7 +125,7 @@ class _Plan:
         if self.individuals == "own":
             phi, log_baseline = self.draws.phi[position], pool.log_baseline
             m0 = np.exp(phi[:, 0])
-            baseline = m0 + population.residual_sd(m0) * rng.standard_normal(n)
+            baseline = m0 + population.residual_sd(m0) * population.standard_errors(rng, n)
         else:
             phi, baseline, center = draw_individuals(population, pool.codings, n, rng)
             phi = phi + pool.dexamethasone[:, None] * dexamethasone_shift(population, pool.codings)
@@ -178,7 +178,7 @@ def _replicate(
     event = day <= follow_up
     day = np.minimum(day, follow_up)
     m = np.exp(np.minimum(log_m_at_measurements(panels, curves, parameters), _LOG_LARGEST))
-    value = m + population.residual_sd(m) * rng.standard_normal(m.size)
+    value = m + population.residual_sd(m) * population.standard_errors(rng, m.size)
     # Covariates and replicate speak of one and the same baseline measurement.
     value = np.where(schedule.baseline, baseline[schedule.patient], value)
     below = value < schedule.lloq

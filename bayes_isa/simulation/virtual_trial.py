@@ -191,6 +191,7 @@ def _parameter_set(
         s=estimates["s"],
         sigma_add=estimates["sigma_add"],
         sigma_prop=estimates["sigma_prop"],
+        nu=estimates.get("nu", np.inf),
     )
 
 
@@ -262,7 +263,7 @@ def _measurements(
         scheduled = np.arange(0.0, last + 1e-9, VISIT_DAYS)
         visits.append(np.unique(np.append(scheduled, last)) if leaves else scheduled)
     m = model.m_protein(visits, day)
-    value = np.round(m + parameters.residual_sd(m) * rng.standard_normal(m.size), 2)
+    value = np.round(m + parameters.residual_sd(m) * parameters.standard_errors(rng, m.size), 2)
     count = [len(days) for days in visits]
     first = np.concatenate([[0], np.cumsum(count)[:-1]])
     value[first] = baseline  # KD was drawn given it
