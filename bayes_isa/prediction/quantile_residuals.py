@@ -10,9 +10,8 @@ from scipy.special import ndtri, ndtri_exp
 from scipy.stats import cauchy, kstest
 
 from bayes_isa.data import Trial
-from bayes_isa.kernels.evaluate import Terms, evaluate_terms
+from bayes_isa.kernels.evaluate import evaluate_terms
 from bayes_isa.kernels.residual import log_distribution
-from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.patient_terms import kernel_parameters, residual_of
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.prediction.draws import thinned
@@ -56,7 +55,8 @@ def quantile_residuals(
         # Uniform below the limit on the log scale: exact in the far tail.
         drawn = ndtri_exp(np.log(rng.uniform(size=z.size)) + log_distribution(z, residual.nu))
         marker[number] = np.where(data.below, drawn, _as_normal(z, residual.nu))
-        pfs[number] = _of_pfs(terms, data, rng)
+        probability = np.where(data.interval_censored, terms.log_event, np.nan)
+        pfs[number] = _of_pfs(terms.cumulative_hazard, data.event, rng, probability)
     return _labelled(data.trial, draws, marker, pfs, np.median(predicted, axis=0))
 
 
@@ -65,13 +65,23 @@ def _as_normal(z: np.ndarray, nu: float) -> np.ndarray:
     return z if np.isinf(nu) else -np.sign(z) * ndtri_exp(log_distribution(-np.abs(z), nu))
 
 
-def _of_pfs(terms: Terms, data: JointData, rng: np.random.Generator) -> np.ndarray:
-    """-Phi^-1 of survival since entry; uniform over what is left of it for a censored patient, over what is lost
-    within the interval for one whose event is only known to lie there."""
-    share = rng.uniform(size=data.event.size)
-    within = np.log1p(-share * np.exp(np.minimum(terms.log_event, 0.0)))
-    lost = np.where(data.interval_censored, within, np.where(data.event, 0.0, np.log(share)))
-    log_survival = lost - terms.cumulative_hazard
+def _of_pfs(
+    cumulative_hazard: np.ndarray,
+    event: np.ndarray,
+    rng: np.random.Generator,
+    log_probability: np.ndarray | None = None,
+) -> np.ndarray:
+    """-Phi^-1 of survival; what is left of it is uniform for a censored patient.
+
+    `log_probability` (n,): of an event within its interval given survival to it, NaN for exact and censored times; the
+    survival lost there is uniform.
+    """
+    share = rng.uniform(size=event.size)
+    lost = np.where(event, 0.0, np.log(share))
+    if log_probability is not None:
+        between = np.isfinite(log_probability)
+        lost = np.where(between, np.log1p(-share * np.exp(np.where(between, log_probability, 0.0))), lost)
+    log_survival = lost - cumulative_hazard
     # Close to survival 1 its logarithm has the digits, close to 0 too: ndtri_exp keeps both but the last bits near 1.
     with np.errstate(divide="ignore"):
         early = ndtri(-np.expm1(log_survival))

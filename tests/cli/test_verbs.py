@@ -342,3 +342,10 @@ def test_a_fit_cut_short_counts_as_interrupted(fit_file: Path) -> None:
     assert finished_draws(fit, 50) is fit
     with pytest.raises(KeyboardInterrupt):
         finished_draws(fit, 51)
+
+
+def test_virtual_trial_seen_at_visits(cli: Cli, tmp_path: Path) -> None:
+    result = cli("virtual-trial", "--out", tmp_path, "--n", 4, "--seed", 3, "--pfs-visits")
+    assert result.exit_code == 0
+    assert (tmp_path / "pfs.csv").read_text().splitlines()[0] == "id,day,event,day_lower,day_upper"
+    assert cli("check", tmp_path).exit_code == 0
