@@ -55,6 +55,9 @@ LINKS: Mapping[str, Quantity] = MappingProxyType(
         "slope": Quantity("log hazard per g/L/day", "effect of dM/dt on log hazard", any_unit=True),
         "value": Quantity("log hazard per g/L", "effect of M on log hazard", any_unit=True),
         "log_value": Quantity("log hazard per unit of log M", "effect of log M on log hazard", any_unit=True),
+        "relative_slope": Quantity(
+            "log hazard per 1/day", "effect of (dM/dt)/M on log hazard", optional=True
+        ),
     }
 )
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")

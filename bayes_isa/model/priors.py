@@ -35,7 +35,7 @@ class PriorSet:
     covariate_effects  by target ("M0", "KL", "KD", "R", "EC50": on the log parameter; "hazard": on the log
                        hazard), then by covariate; per unit of log(value/median) or for 1 against 0
     default_effect     for a covariate that is not listed
-    links              of `beta_link`, by link: "slope", "value", "log_value"
+    links              of `beta_link`, by link: "slope", "value", "log_value", "relative_slope"
     path               file it was read from, if any
     """
 
@@ -65,6 +65,11 @@ class PriorSet:
     def link(self, name: str) -> Prior:
         """The prior of `beta_link` under the link `name`."""
         _known(name, LINKS, "link")
+        if name not in self.links:
+            raise PriorError(
+                f"The prior set {self.name!r} has no prior for the link {name}: add [link.{name}] with "
+                f'unit = "{LINKS[name].unit}" to it'
+            )
         return self.links[name]
 
     def with_(self, **parameters: Prior) -> PriorSet:
@@ -127,7 +132,7 @@ class PriorSet:
             ),
             covariate_effects=MappingProxyType({target: _priors(table) for target, table in effects.items()}),
             default_effect=default,
-            links=_priors({name: content["link"][name] for name in LINKS}),
+            links=_priors({name: content["link"][name] for name in LINKS if name in content["link"]}),
             path=path,
         )
 

@@ -10,6 +10,7 @@ import pytest
 
 from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError, PriorError
+from bayes_isa.kernels.hazard import LINKS
 from bayes_isa.model.build import build_model
 from bayes_isa.model.prior import Prior
 from bayes_isa.model.priors import PriorSet, load_priors
@@ -75,6 +76,16 @@ def test_a_prior_set_may_lack_nu_until_it_is_needed(trial: Trial) -> None:
         without.parameter("nu")
     fixed = without.with_(nu=Prior("Gamma", {"alpha": 2.0, "beta": 0.1}))
     assert fixed.parameter("nu").unit == "dimensionless"
+
+
+def test_every_link_has_a_prior() -> None:
+    for name in ("weakly_informative", "published_2023"):
+        priors = load_priors(name)
+        assert all(priors.link(link).kwargs["sigma"] > 0.0 for link in LINKS if link != "none")
+    document = priors.to_dict()
+    del document["link"]["relative_slope"]
+    with pytest.raises(PriorError, match="no prior for the link relative_slope"):
+        PriorSet.from_dict(document).link("relative_slope")
 
 
 def test_an_unknown_residual_error_is_named() -> None:
