@@ -133,17 +133,10 @@ def measurement_terms(
         )
 
 
-def hazard_at_entry(panels: Panels, curves: Curves) -> np.ndarray:
-    """Hazard cumulated up to each patient's day of entry (n_patients,); 0 without delayed entry."""
-    design = panels.design
-    at = design.panel_offset[:-1] + design.entry_panels
-    return np.where(design.entry_panels > 0, curves.hazard_end[at - 1], 0.0)
-
-
 def event_times(panels: Panels, curves: Curves, target: np.ndarray) -> np.ndarray:
     """Day at which each patient's cumulative hazard reaches `target` (n_patients,), inf where not before the end.
 
-    With target = -log(U), U uniform, these are draws of progression-free survival.
+    With target = -log(U), U uniform, these are draws of progression-free survival, given survival to a late entry.
     """
     panel, x = np.empty(target.size, dtype=np.int64), np.empty(target.size)
     invert(panels.design, panels.rule, curves.hazard_end, curves.node_hazard, target, panel, x)

@@ -605,7 +605,7 @@ def path(
     """The whole curve without derivatives: J and cumulative hazard at every panel's end, the hazard at every node.
 
     `integral_end`, `hazard_end` (n_panels,), `node_hazard` (order * n_panels,) in 1/day; panels after a patient's event
-    have hazard 0 and repeat the last cumulative hazard.
+    have hazard 0 and repeat the last cumulative hazard. Before a late entry both hazards are 0.
     """
     order = rule.weight.size
     widest = _widest(design)
@@ -642,6 +642,8 @@ def path(
             hazard[:count],
         )
         hazard[count:] = 0.0
+        if design.entry_panels[i] > 0:
+            _only_panels(hazard[:count], at.used, design.entry_panels[i], at.used, hazard[:count])
         _running_integral(at, order, at.weight, hazard, running[1])
         integral_end[first : first + at.panels] = running[0, 1 : at.panels + 1]
         hazard_end[first : first + at.panels] = running[1, 1 : at.panels + 1]

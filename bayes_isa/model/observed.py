@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bayes_isa.kernels.evaluate import Parameters, evaluate_curves, event_times, hazard_at_entry
+from bayes_isa.kernels.evaluate import Parameters, evaluate_curves, event_times
 from bayes_isa.kernels.panels import Panels, build_panels
 from bayes_isa.kernels.residual import Residual, standard_errors
 from bayes_isa.model.exposures import trial_exposure
@@ -74,9 +74,8 @@ def pfs_random(data: JointData) -> Callable[..., np.ndarray]:
             one(s),
         )
         curves = evaluate_curves(panels, data.shape, parameters)
-        before = hazard_at_entry(panels, curves)
         for row in draws:
-            row[:] = event_times(panels, curves, before + rng.exponential(size=n))
+            row[:] = event_times(panels, curves, rng.exponential(size=n))
         return draws.reshape(shape)
 
     return random

@@ -18,7 +18,6 @@ from bayes_isa.kernels.evaluate import (
     Parameters,
     evaluate_curves,
     event_times,
-    hazard_at_entry,
     log_m_at_measurements,
 )
 from bayes_isa.kernels.hazard import Shape, make_shape
@@ -185,8 +184,7 @@ def _replicate(
     population, parameters, baseline = plan.parameters(position, rng)
     follow_up = draw_follow_up(plan.trial, plan.known, rng)
     curves = evaluate_curves(panels, plan.shape, parameters)
-    target = hazard_at_entry(panels, curves) + rng.exponential(size=follow_up.size)
-    day = event_times(panels, curves, target)
+    day = event_times(panels, curves, rng.exponential(size=follow_up.size))
     if plan.trial.interval_censored.any():
         day = _visit_after(schedule, day)
     event = day <= follow_up

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bayes_isa.kernels.evaluate import Parameters, evaluate_curves, evaluate_terms, hazard_at_entry
+from bayes_isa.kernels.evaluate import Parameters, evaluate_curves, evaluate_terms, event_times
 from bayes_isa.kernels.hazard import make_shape
 from bayes_isa.kernels.panels import Timeline
 from bayes_isa.kernels.trajectory import EVENT_PARTIALS
@@ -126,12 +126,19 @@ def test_panels_end_on_entry_and_on_both_ends_of_an_interval():
         assert np.isin([day for day in (ENTRY[i], FREE[i], EVENT_DAY[i]) if day > 0.0], ends).all()
 
 
-def test_hazard_at_entry_is_that_of_the_curve():
+def test_curves_and_event_times_start_at_entry():
     at = parameters()
     of = exposure()
-    panels = panels_of(kinds(), of, SHAPE, at)
-    found = hazard_at_entry(panels, evaluate_curves(panels, SHAPE, at))
-    np.testing.assert_allclose(found, cumulated(at, ENTRY), rtol=1e-6)
+    panels = panels_of(kinds(free=EVENT_DAY), of, SHAPE, at)
+    curves, terms = evaluate_curves(panels, SHAPE, at), evaluate_terms(panels, SHAPE, at)
+    design = panels.design
+    at_entry = (design.panel_offset[:-1] + design.entry_panels - 1)[design.entry_panels > 0]
+    assert not curves.hazard_end[at_entry].any()
+    at_event = design.panel_offset[:-1] + design.hazard_panels - 1
+    np.testing.assert_allclose(curves.hazard_end[at_event], terms.cumulative_hazard, rtol=1e-12)
+    for share in (1e-9, 0.5, 1.0 - 1e-9):
+        day = event_times(panels, curves, share * terms.cumulative_hazard)
+        assert np.all((day >= ENTRY) & (day <= EVENT_DAY))
 
 
 def test_an_interval_that_is_certain_or_hopeless_stays_finite():
