@@ -53,12 +53,7 @@ def test_predictive_draws_come_after_entry(model: pm.Model, trial: Trial) -> Non
 
 
 @pytest.mark.parametrize(
-    ("residual", "names"),
-    [
-        ("additive", {"sigma_add"}),
-        ("proportional", {"sigma_prop"}),
-        ("combined", {"sigma_add", "sigma_prop"}),
-    ],
+    ("residual", "names"), [("additive", {"sigma_add"}), ("proportional", {"sigma_prop"})]
 )
 def test_a_residual_error_has_its_own_parameters(trial: Trial, residual: str, names: set[str]) -> None:
     terms = build_model(
