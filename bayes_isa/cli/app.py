@@ -433,6 +433,13 @@ def report(
 def virtual_trial(
     out: Annotated[Path, typer.Option(help="Directory for the files, made if need be.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Number of patients.")] = 201,
+    pfs_visits: Annotated[
+        bool,
+        typer.Option(
+            "--pfs-visits",
+            help="Progression seen at 4-weekly visits only: pfs.csv gives day_lower, day_upper.",
+        ),
+    ] = False,
     seed: Seed = 1,
     as_json: Json = False,
 ) -> None:
@@ -444,10 +451,10 @@ def virtual_trial(
     Example: bayes-isa virtual-trial --out virtual/ --n 100 --seed 7
     """
     from bayes_isa.cli.inputs import require_directory
-    from bayes_isa.simulation.virtual_trial import draw_virtual_trial, write_virtual_trial
+    from bayes_isa.simulation.virtual_trial import VISIT_DAYS, draw_virtual_trial, write_virtual_trial
 
     require_directory(out)
-    drawn = draw_virtual_trial(n, seed=seed)
+    drawn = draw_virtual_trial(n, seed=seed, pfs_visit_days=VISIT_DAYS if pfs_visits else None)
     write_virtual_trial(drawn, out)
     if as_json:
         events = int(drawn.trial.pfs["event"].sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from bayes_isa.data.checks import find_problems
 from bayes_isa.data.checks.measurements import patients_with_follow_up
 from bayes_isa.data.schema import SCHEMA
-from bayes_isa.data.tables import Tables, number_lines, parse_table
+from bayes_isa.data.tables import Table, Tables, number_lines, parse_table
 from bayes_isa.data.trial import Trial, sort_by_patient
 from bayes_isa.errors import DataError, Problem
 
@@ -47,6 +48,7 @@ def build_trial(
 
     Raises DataError that lists every problem.
     """
+    tables = replace(tables, pfs=_with_days(tables.pfs))
     found_errors, found_warnings = find_problems(tables)
     all_errors = (*errors, *found_errors)
     if all_errors:
@@ -55,6 +57,16 @@ def build_trial(
     all_warnings = (*warnings, *found_warnings)
     trial = _assemble(tables, name, all_warnings)
     return _without_unfollowed(trial, tables) if exclude_without_followup else trial
+
+
+def _with_days(pfs: Table) -> Table:
+    """`day` of an event seen at a visit is that visit, day_upper, where it is left blank."""
+    rows = pfs.frame
+    if not {"day", "day_upper"} <= set(rows.columns):
+        return pfs
+    # A cell that could not be read has been told so and stays missing.
+    blank = rows["day"].isna() & ~pfs.unreadable["day"]
+    return replace(pfs, frame=rows.assign(day=rows["day"].where(~blank, rows["day_upper"])))
 
 
 def _assemble(tables: Tables, name: str, warnings: tuple[Problem, ...]) -> Trial:
@@ -67,7 +79,10 @@ def _assemble(tables: Tables, name: str, warnings: tuple[Problem, ...]) -> Trial
     mprotein = mprotein.assign(
         value_g_per_l=np.where(below, mprotein["lloq_g_per_l"], mprotein["value_g_per_l"]), below_lloq=below
     )
-    pfs = tables.pfs.frame.set_index("id").loc[ids, ["day", "event"]]
+    pfs = tables.pfs.frame.set_index("id").loc[ids]
+    pfs = pfs[[column.name for column in SCHEMA["pfs"] if column.name in pfs and column.name != "id"]]
+    if "entry_day" in pfs:
+        pfs = pfs.assign(entry_day=pfs["entry_day"].fillna(0.0))
     return Trial(
         patients=patients,
         doses=sort_by_patient(doses, ids),

@@ -49,10 +49,13 @@ def read_nonmem(
     ADM     drug of a dose; CMT where there is no ADM.
     DVID    outcome of an observation: M-protein or PFS; YTYPE is the same.
     DV      M-protein in g/L; for PFS, 1 at the time of the event, 0 at the time of censoring. A PFS line
-            with DV 0 at time 0 beside another one is the start of observation, as Monolix wants it: not used.
+            with DV 0 at time 0 beside another one is the start of observation, as Monolix wants it: not used. One
+            more with DV 0 before that with DV 1 is the last visit without progression: the event lies between the
+            two (Monolix's interval-censored events), which is said in a warning.
     CENS    1: below the limit of quantification, which is DV unless LLOQ gives it; -1 is refused.
     LIMIT   lower bound of a value with CENS 1: the value is taken as anywhere from 0 to the limit, which is
             said in a warning if LIMIT is above 0.
+    ENTRY   start of observation for PFS (delayed entry) in `time_unit`, on the PFS lines; blank for the first dose.
     LLOQ    limit of quantification of the line, g/L; without it, the lowest DV of the lines with CENS 1,
             else 0.5.
     MDV     1 on an observation: the line is left out, with a warning.
@@ -160,6 +163,38 @@ def _mprotein(records: Records, chosen: np.ndarray) -> pd.DataFrame:
 
 def _pfs(records: Records, chosen: np.ndarray) -> pd.DataFrame:
     rows = records.rows(chosen, event="DV")
+    dv = pd.Series(records.number("DV")[chosen], index=rows.index)
+    if "ENTRY" in records.frame:
+        rows["entry_day"] = _entry(records, chosen)
+    day = pd.to_numeric(rows["day"], errors="coerce")
     n_lines = rows.groupby("id")["day"].transform("size")
-    start = (pd.to_numeric(rows["day"], errors="coerce") == 0) & (records.number("DV")[chosen] == 0)
-    return rows[~(start & (n_lines > 1))]
+    start = (day == 0) & (dv == 0) & (n_lines > 1)
+    # One start of observation a patient: a second line at time 0 is a visit.
+    start &= ~rows["id"].where(start).duplicated()
+    rows, day, dv = rows[~start], day[~start], dv[~start]
+    return _intervals(records, rows, day, dv)
+
+
+def _entry(records: Records, chosen: np.ndarray) -> np.ndarray:
+    """Days of entry of the chosen lines; one that is no number stays text, for the check of the table."""
+    readable = ~records.unreadable("ENTRY") & ~np.isnan(records.number("ENTRY"))
+    entry = records.frame["ENTRY"].copy()
+    entry[readable] = (records.number("ENTRY") * records.days_per_unit)[readable]
+    return entry.to_numpy()[chosen]
+
+
+def _intervals(records: Records, rows: pd.DataFrame, day: pd.Series, dv: pd.Series) -> pd.DataFrame:
+    """Lines with DV 0 before a patient's only line with DV 1 become the start of the event's interval."""
+    first_event = day.where(dv == 1).groupby(rows["id"]).transform("min")
+    one_event = (dv == 1).groupby(rows["id"]).transform("sum") == 1
+    free = one_event & (dv == 0) & (day < first_event)
+    if not free.any():
+        return rows
+    lower = day.where(free).groupby(rows["id"]).transform("max")
+    seen = (dv == 1) & lower.notna()
+    records.note(
+        f"{int(seen.sum())} events come after a visit without progression (DV 0): each lies between the two",
+        "For exact times remove the lines with DV 0 before the event",
+    )
+    rows = rows.assign(day_lower=lower.where(seen).astype(object), day_upper=day.where(seen).astype(object))
+    return rows[~free]

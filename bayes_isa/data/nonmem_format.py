@@ -11,7 +11,7 @@ from bayes_isa.errors import DataError, Problem
 CODES = {"isatuximab": 1, "dexamethasone": 2, "mprotein": 1, "pfs": 2}
 RESERVED = (
     "ID", "TIME", "EVID", "AMT", "RATE", "DUR", "II", "ADDL", "SS", "CMT", "ADM",
-    "DV", "DVID", "YTYPE", "CENS", "LIMIT", "MDV", "LLOQ", "C",
+    "DV", "DVID", "YTYPE", "CENS", "LIMIT", "MDV", "LLOQ", "ENTRY", "C",
 )  # fmt: skip
 REQUIRED = {
     "ID": "patient",

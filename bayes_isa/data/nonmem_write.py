@@ -13,7 +13,7 @@ from bayes_isa.data.trial import Trial
 from bayes_isa.errors import DataError, Problem
 
 COLUMNS = (
-    "ID", "TIME", "EVID", "AMT", "RATE", "DUR", "CMT", "DV", "DVID", "CENS", "LIMIT", "MDV", "LLOQ",
+    "ID", "TIME", "EVID", "AMT", "RATE", "DUR", "CMT", "DV", "DVID", "CENS", "LIMIT", "MDV", "LLOQ", "ENTRY",
 )  # fmt: skip
 
 
@@ -29,13 +29,14 @@ def write_nonmem(trial: Trial, path: str | Path) -> None:
     events = pd.concat([_measurements(trial), _doses(trial), _pfs(trial)], ignore_index=True)
     rank = pd.Series(np.arange(trial.n_patients), index=covariates.index)
     events = events.assign(rank=events["ID"].map(rank)).sort_values(["rank", "TIME", "order"], kind="stable")
-    header = [*COLUMNS, *covariates.columns]
+    columns = [name for name in COLUMNS if name != "ENTRY" or bool(trial.entry_day.any())]
+    header = [*columns, *covariates.columns]
     constant = {
         str(row[0]): [_field(cell) for cell in row[1:]]
         for row in covariates.itertuples(index=True, name=None)
     }
     lines = [",".join(_field(name) for name in header)]
-    for row in events.loc[:, list(COLUMNS)].itertuples(index=False, name=None):
+    for row in events.loc[:, columns].itertuples(index=False, name=None):
         lines.append(",".join([_field(row[0]), *(_field(cell) for cell in row[1:]), *constant[row[0]]]))
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
@@ -77,15 +78,30 @@ def _measurements(trial: Trial) -> pd.DataFrame:
 
 
 def _pfs(trial: Trial) -> pd.DataFrame:
+    """PFS lines; an event between two visits has the start of observation and the earlier visit before it."""
+    ids, event = trial.pfs.index.to_numpy(), trial.pfs["event"].to_numpy().astype(float)
+    between = trial.interval_censored
+    lines = [
+        (ids, trial.pfs["day"].to_numpy(dtype=float), event, trial.entry_day),
+        (ids[between], np.zeros(between.sum()), np.zeros(between.sum()), trial.entry_day[between]),
+        (
+            ids[between],
+            trial.progression_free_day[between],
+            np.zeros(between.sum()),
+            trial.entry_day[between],
+        ),
+    ]
+    patient, time, value, entry = (np.concatenate(column) for column in zip(*lines, strict=True))
     return pd.DataFrame(
         {
-            "ID": trial.pfs.index.to_numpy(),
-            "TIME": trial.pfs["day"].to_numpy(),
+            "ID": patient,
+            "TIME": time,
             "EVID": 0,
-            "DV": trial.pfs["event"].to_numpy().astype(float),
+            "DV": value,
             "DVID": CODES["pfs"],
             "CENS": 0,
             "MDV": 0,
+            "ENTRY": np.where(entry > 0.0, entry, np.nan),
             "order": 2,
         }
     )

@@ -69,8 +69,15 @@ SCHEMA: dict[str, tuple[Column, ...]] = {
     ),
     "pfs": (
         Column("id", "id", "patient"),
-        Column("day", "number", "progression, death or censoring, days since the first dose"),
+        Column("day", "number", "progression, death or censoring, days since the first dose", blank=True),
         Column("event", "flag", "1: progression or death, 0: censored"),
+        Column("day_lower", "number", "last visit without progression, days", required=False, blank=True),
+        Column(
+            "day_upper", "number", "visit at which progression was seen, days", required=False, blank=True
+        ),
+        Column(
+            "entry_day", "number", "start of observation, days; blank for day 0", required=False, blank=True
+        ),
     ),
 }
 

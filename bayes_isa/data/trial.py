@@ -28,7 +28,9 @@ class Trial:
     doses : id, drug ("isatuximab" or "dexamethasone"), day, amount_mg, duration_h; by patient, then day.
     mprotein : id, day, value_g_per_l, lloq_g_per_l, below_lloq (bool); by patient, then day. The value of a
         row below its limit of quantification is that limit.
-    pfs : index "id" as in `patients`; day (float), event (bool: True progression or death, False censored).
+    pfs : index "id" as in `patients`; day (float), event (bool: True progression or death, False censored). Where the
+        data have them: day_lower, day_upper, between which an event seen at a visit lies (NaN for exact and censored
+        times; `day` is then day_upper), and entry_day, before which a patient was not under observation (0: never).
     name : a label for tables and plots.
     warnings : what the checks found that does not stop the work.
     """
@@ -66,6 +68,28 @@ class Trial:
         measured = self.mprotein.groupby("id")["day"].max().reindex(self.patients.index)
         last = np.fmax(measured.to_numpy(dtype=float), self.pfs["day"].to_numpy(dtype=float))
         return np.asarray(last, dtype=float)
+
+    @property
+    def interval_censored(self) -> np.ndarray:
+        """Whether an event is only known to lie between two visits, (patient,)."""
+        if "day_upper" not in self.pfs:
+            return np.zeros(self.n_patients, dtype=bool)
+        return self.pfs["day_upper"].notna().to_numpy(dtype=bool)
+
+    @property
+    def progression_free_day(self) -> np.ndarray:
+        """Last day known free of progression, (patient,): day_lower of an interval, else the PFS day."""
+        day = self.pfs["day"].to_numpy(dtype=float)
+        if "day_lower" not in self.pfs:
+            return day
+        return np.where(self.interval_censored, self.pfs["day_lower"].to_numpy(dtype=float), day)
+
+    @property
+    def entry_day(self) -> np.ndarray:
+        """Day from which progression would have been observed, (patient,); 0 without delayed entry."""
+        if "entry_day" not in self.pfs:
+            return np.zeros(self.n_patients)
+        return self.pfs["entry_day"].to_numpy(dtype=float)
 
     def subset(self, ids: Iterable[str]) -> Trial:
         """The trial of these patients alone, in the order given.

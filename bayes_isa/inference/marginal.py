@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -21,9 +21,10 @@ from bayes_isa.errors import ModelError
 from bayes_isa.inference.population import population_means
 from bayes_isa.inference.proposal import PopulationAt, Proposal, adapted_proposal, draw_points
 from bayes_isa.inference.storage import priors_of, spec_of, trial_of
-from bayes_isa.kernels.evaluate import Parameters, evaluate_terms, measurement_terms
+from bayes_isa.kernels.evaluate import Parameters
+from bayes_isa.kernels.residual import Residual
 from bayes_isa.model.joint_data import JointData, prepare
-from bayes_isa.model.likelihood import kernel_parameters
+from bayes_isa.model.patient_terms import kernel_parameters, record_terms, residual_of
 from bayes_isa.model.priors import PriorSet
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.model.warm_start import warm_start
@@ -161,14 +162,14 @@ def _at_draw(
 ) -> _OneDraw:
     points = draw_points(proposal, at, n_points, rng)
     shared = kernel_parameters(data, one)
-    sigma = float(one["sigma_add"]), float(one["sigma_prop"])
+    residual = residual_of(one)
     n_patients, d = at.mean.shape
     complete = np.full((n_patients, 5), -np.inf)
     log_weight = np.empty((len(PARTS), n_points, n_patients))
     usable = np.isfinite(points.log_ratio)
     for number in range(n_points):
         complete[:, :d] = np.where(usable[number][:, None], points.phi[number], at.mean)
-        marker, pfs = patient_terms(data, shared, complete, sigma)
+        marker, pfs = patient_terms(data, shared, complete, residual)
         ratio = points.log_ratio[number]
         log_weight[:, number] = marker + pfs + ratio, marker + ratio, pfs + ratio
     whole = logsumexp(log_weight, axis=1) - np.log(n_points)
@@ -179,16 +180,8 @@ def _at_draw(
 
 
 def patient_terms(
-    data: JointData, shared: Parameters, phi: np.ndarray, sigma: tuple[float, float]
+    data: JointData, shared: Parameters, phi: np.ndarray, residual: Residual
 ) -> tuple[np.ndarray, np.ndarray]:
     """log p(y_i | phi_i) and log p(T_i | phi_i), (n_patients,) each, at phi (n_patients, 5); -inf where M overflows."""
-    parameters = Parameters(phi, shared.k, shared.hazard_lp, shared.beta_link, shared.te, shared.s)
-    terms = evaluate_terms(data.panels, data.shape, parameters)
-    term, partial = np.empty(data.value.size), np.empty((data.value.size, 3))
-    measurement_terms(terms.log_m, data.value, data.below, *sigma, term, partial)
-    offsets = data.panels.design.measurement_offset
-    patient = np.repeat(np.arange(phi.shape[0]), np.diff(offsets))
-    with np.errstate(invalid="ignore"):  # both infinite: a hazard that explodes
-        marker = np.bincount(patient, weights=term, minlength=phi.shape[0])
-        pfs = np.where(data.event, terms.log_hazard, 0.0) - terms.cumulative_hazard
-    return np.where(np.isfinite(marker), marker, -np.inf), np.where(np.isfinite(pfs), pfs, -np.inf)
+    records = record_terms(data, replace(shared, phi=phi), residual)
+    return records.marker_by_patient(data), records.finite_event

@@ -10,7 +10,7 @@ from numba import njit
 from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.panels import Panels, panel_day
 from bayes_isa.kernels.quadrature import Rule
-from bayes_isa.kernels.residual import measurement_term
+from bayes_isa.kernels.residual import Residual, measurement_term
 from bayes_isa.kernels.trajectory import EVENT_PARTIALS, MARKER_PARTIALS, Design, path, trajectory
 
 
@@ -43,10 +43,10 @@ class Terms:
 
     log_m: np.ndarray
     cumulative_hazard: np.ndarray
-    log_hazard: np.ndarray
+    log_event: np.ndarray
     by_marker: np.ndarray
     by_cumulative: np.ndarray
-    by_log_hazard: np.ndarray
+    by_log_event: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def empty_terms(n_measurements: int, n_patients: int) -> Terms:
 
 
 def evaluate_terms(panels: Panels, shape: Shape, parameters: Parameters) -> Terms:
-    """log M at measurements, cumulative and log hazard at the event, with derivatives."""
+    """log M at measurements, cumulative hazard and log of the event's part, with derivatives."""
     design = panels.design
     terms = empty_terms(design.measurement_day.size, design.event_day.size)
     trajectory(
@@ -81,10 +81,10 @@ def evaluate_terms(panels: Panels, shape: Shape, parameters: Parameters) -> Term
         *parameters.as_arguments(),
         terms.log_m,
         terms.cumulative_hazard,
-        terms.log_hazard,
+        terms.log_event,
         terms.by_marker,
         terms.by_cumulative,
-        terms.by_log_hazard,
+        terms.by_log_event,
     )
     return terms
 
@@ -122,22 +122,21 @@ def measurement_terms(
     log_m: np.ndarray,
     value: np.ndarray,
     below: np.ndarray,
-    sigma_add: float,
-    sigma_prop: float,
+    residual: Residual,
     term: np.ndarray,
     partial: np.ndarray,
 ) -> None:
-    """`measurement_term` for each row; `partial` (n_measurements, 3): by log M, sigma_add, sigma_prop."""
+    """`measurement_term` for each row; `partial` (n_measurements, 4): by log M and the fields of `Residual`."""
     for j in range(log_m.size):
-        term[j], partial[j, 0], partial[j, 1], partial[j, 2] = measurement_term(
-            log_m[j], value[j], below[j], sigma_add, sigma_prop
+        term[j], partial[j, 0], partial[j, 1], partial[j, 2], partial[j, 3] = measurement_term(
+            log_m[j], value[j], below[j], residual.sigma_add, residual.sigma_prop, residual.nu
         )
 
 
 def event_times(panels: Panels, curves: Curves, target: np.ndarray) -> np.ndarray:
     """Day at which each patient's cumulative hazard reaches `target` (n_patients,), inf where not before the end.
 
-    With target = -log(U), U uniform, these are draws of progression-free survival.
+    With target = -log(U), U uniform, these are draws of progression-free survival, given survival to a late entry.
     """
     panel, x = np.empty(target.size, dtype=np.int64), np.empty(target.size)
     invert(panels.design, panels.rule, curves.hazard_end, curves.node_hazard, target, panel, x)

@@ -43,6 +43,9 @@ _SCOUTS = 16
 _GRADING = 4
 # Cumulative hazard up to which errors count in full: survival is e^-20, so no data put a patient there.
 _SURVIVED = 20.0
+# Hazard within an interval below which errors count no more: parameters that give it a chance of 1 in 1000 put the
+# patient elsewhere.
+_LEAST_IN_INTERVAL = 1e-3
 
 
 def panel_day(start: np.ndarray, end: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,11 +68,21 @@ class Timeline:
     break_day: np.ndarray
     measurement_offset: np.ndarray  # (n_patients + 1,)
     measurement_day: np.ndarray  # sorted within a patient; before the first dose is allowed
-    event_day: np.ndarray  # (n_patients,), > 0
+    event_day: np.ndarray  # (n_patients,), > 0; the upper end of an interval
+    entry_day: np.ndarray | None = None  # (n_patients,) start of observation; None: day 0 for all
+    free_day: np.ndarray | None = (
+        None  # (n_patients,) last known free of progression; None: event_day for all
+    )
 
     @property
     def n_patients(self) -> int:
         return self.event_day.size
+
+    @property
+    def stretches(self) -> tuple[np.ndarray, np.ndarray]:
+        """`entry_day` and `free_day` with their defaults, (n_patients,) each."""
+        entry = np.zeros(self.n_patients) if self.entry_day is None else self.entry_day
+        return entry, self.event_day if self.free_day is None else self.free_day
 
 
 @dataclass(frozen=True)
@@ -232,6 +245,7 @@ def _refuse_endless(cuts: _Cuts, which: np.ndarray) -> None:
 
 def _first_cuts(timeline: Timeline) -> _Cuts:
     patients, starts, ends = [], [], []
+    entry, free = timeline.stretches
     for i in range(timeline.n_patients):
         measured = timeline.measurement_day[
             timeline.measurement_offset[i] : timeline.measurement_offset[i + 1]
@@ -239,7 +253,7 @@ def _first_cuts(timeline: Timeline) -> _Cuts:
         event = timeline.event_day[i]
         last = max(event, measured[-1]) if measured.size else event
         breaks = timeline.break_day[timeline.break_offset[i] : timeline.break_offset[i + 1]]
-        kept = np.concatenate([[0.0, event], measured[measured > 0.0]])
+        kept = np.concatenate([[0.0, event, entry[i], free[i]], measured[measured > 0.0]])
         # Measurements and the event must be panel ends exactly, so a breakpoint gives way to one next to it.
         near = np.min(np.abs(breaks[:, None] - kept), axis=1, initial=np.inf) < _SAME_TIME
         day = np.unique(np.concatenate([kept, breaks[(breaks > 0.0) & (breaks < last) & ~near]]))
@@ -257,6 +271,10 @@ def _assemble(cuts: _Cuts, timeline: Timeline, exposure: ExposureAt, rule: Rule)
     event_at_panel = timeline.event_day[cuts.patient]
     before_event = cuts.end <= event_at_panel
     hazard_panels = np.bincount(cuts.patient, weights=before_event, minlength=n_patients).astype(np.int64)
+    entry_panels, free_panels = (
+        np.bincount(cuts.patient, cuts.end <= day[cuts.patient], n_patients).astype(np.int64)
+        for day in timeline.stretches
+    )
 
     position = np.arange(cuts.patient.size) - panel_offset[cuts.patient]
     used = hazard_panels[cuts.patient]
@@ -282,6 +300,8 @@ def _assemble(cuts: _Cuts, timeline: Timeline, exposure: ExposureAt, rule: Rule)
     return Design(
         panel_offset=panel_offset.astype(np.int64),
         hazard_panels=hazard_panels,
+        entry_panels=entry_panels,
+        free_panels=free_panels,
         node_weight=weight,
         node_day=day,
         node_log_day=np.log(day),
@@ -328,6 +348,7 @@ def _panel_changes(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> 
     )
     long = local.end - local.start > _SHORTEST_FOR_HAZARD
     first = coarse.panel_offset[:-1]
+    interval_censored = bool(np.any(coarse.free_panels < coarse.hazard_panels))
     for number in range(reference.k.size):
         phi = np.ascontiguousarray(reference.phi[number, chosen])
         integral, hazard = _ends(coarse, task, reference, number, phi)
@@ -336,6 +357,8 @@ def _panel_changes(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> 
         with np.errstate(invalid="ignore"):  # both infinite
             in_h = np.abs(_increments(hazard - fine_hazard[1::2], first))
         of_hazard = np.where(long, _of_hazard(in_h, fine_hazard[1::2]), 0.0)
+        if interval_censored:
+            of_hazard *= _of_interval(coarse, local, part, hazard)
         yield weight * np.exp(phi[local.patient, 2]) * in_j + of_hazard
 
 
@@ -373,6 +396,19 @@ def _of_hazard(change: np.ndarray, reached: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(counted), counted, 0.0)
 
 
+def _of_interval(design: Design, cuts: _Cuts, timeline: Timeline, hazard: np.ndarray) -> np.ndarray:
+    """By how much the log-likelihood magnifies errors of panels within a patient's interval: d log(1 - e^-H) / dH."""
+    cumulative = np.concatenate([[0.0], hazard])
+    ends = design.panel_offset[:-1] + design.hazard_panels
+    starts = design.panel_offset[:-1] + design.free_panels
+    with np.errstate(over="ignore", invalid="ignore"):  # both infinite: a hazard that explodes
+        within = cumulative[ends] - np.where(design.free_panels > 0, cumulative[starts], 0.0)
+        within = np.where(np.isnan(within), np.inf, within)
+        factor = 1.0 / np.expm1(np.maximum(within, _LEAST_IN_INTERVAL))
+    inside = cuts.start >= timeline.stretches[1][cuts.patient]
+    return np.where(inside, np.maximum(factor, 1.0)[cuts.patient], 1.0)
+
+
 def _increments(values: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Differences along panels, starting anew at each patient's first."""
     steps = np.diff(values, prepend=0.0)
@@ -390,4 +426,6 @@ def _subset(timeline: Timeline, chosen: np.ndarray) -> Timeline:
         measurement_offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         measurement_day=timeline.measurement_day[np.concatenate(rows)] if rows else np.empty(0),
         event_day=timeline.event_day[chosen],
+        entry_day=timeline.stretches[0][chosen],
+        free_day=timeline.stretches[1][chosen],
     )

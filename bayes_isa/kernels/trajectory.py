@@ -1,4 +1,9 @@
-"""The fused kernel: log M at measurements, cumulative and log hazard at the event, and all their derivatives.
+"""The fused kernel: log M at measurements, cumulative hazard and log of the event's part, with all their derivatives.
+
+A PFS record contributes event * log_event - cumulative_hazard to the log-likelihood, whatever its kind. The cumulative
+hazard runs from entry (day 0 without delayed entry) to the last day known to be free of progression. `log_event` is the
+log hazard at an exact event, and log(1 - exp(-H)) with H the hazard cumulated over (lower, upper] for one that is only
+known to lie in that interval.
 
 One pass per patient over contiguous arrays. A patient's panels up to the event form one block and those after it (some
 measurements come later) a second; within a block node (a, p), a the node within panel p, lies at a * n_panels + p. So
@@ -51,13 +56,17 @@ class Design(NamedTuple):
     """
 
     panel_offset: np.ndarray  # (n_patients + 1,) first panel of each patient
-    hazard_panels: np.ndarray  # (n_patients,) panels up to the event or censoring time
+    hazard_panels: (
+        np.ndarray
+    )  # (n_patients,) panels up to the event or censoring time, or the end of its interval
+    entry_panels: np.ndarray  # (n_patients,) panels up to the day of entry; 0 without delayed entry
+    free_panels: np.ndarray  # (n_patients,) panels up to the last day known free of progression
     node_weight: np.ndarray  # (order * n_panels,) quadrature weight, days
     node_day: np.ndarray
     node_log_day: np.ndarray
     node_effect: np.ndarray
     node_dexamethasone: np.ndarray
-    event_day: np.ndarray  # (n_patients,)
+    event_day: np.ndarray  # (n_patients,) upper end of the interval where the event is interval-censored
     event_effect: np.ndarray
     event_dexamethasone: np.ndarray
     measurement_offset: np.ndarray  # (n_patients + 1,)
@@ -287,6 +296,100 @@ def _cumulative_hazard(
 
 
 @njit(fastmath=FASTMATH, error_model="numpy")
+def _only_panels(hazard, used, first, last, into):
+    """The hazard at nodes of the panels first to last - 1, 0 elsewhere."""
+    for a in range(hazard.size // max(used, 1)):
+        for p in range(used):
+            inside = first <= p < last
+            into[a * used + p] = hazard[a * used + p] if inside else 0.0
+
+
+@njit(error_model="numpy")
+def _log_probability(h, by_h):
+    """log(1 - exp(-h)) from h and, in place, from h's derivatives: probability of an event where h is cumulated.
+
+    In the form that keeps its digits (Maechler 2012, log1mexp).
+    """
+    by_h /= math.expm1(h)
+    return math.log(-math.expm1(-h)) if h < math.log(2.0) else math.log1p(-math.exp(-h))
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
+def _hazard_by_stretches(
+    design,
+    i,
+    at,
+    shape,
+    individual,
+    rule,
+    saved,
+    beta_link,
+    log_te,
+    s,
+    log_m,
+    m,
+    rate,
+    fraction,
+    hazard,
+    later,
+    by_cumulative,
+    by_event,
+):
+    """`_cumulative_hazard` from entry to the last day free of progression, and the event's part of an interval.
+
+    Returns both; the latter and `by_event` only where there is an interval. `saved` (4, nodes) is scratch.
+    """
+    used, entry, free = at.used, design.entry_panels[i], design.free_panels[i]
+    sources = (m, rate, fraction)
+    for j in range(3):
+        for n in range(log_m.size):
+            saved[j, n] = sources[j][n]
+    for n in range(log_m.size):
+        saved[3, n] = hazard[n]
+    _only_panels(saved[3], used, entry, free, hazard)
+    cumulative = _cumulative_hazard(
+        at,
+        shape,
+        individual,
+        rule,
+        log_m,
+        beta_link,
+        log_te,
+        s,
+        m,
+        rate,
+        fraction,
+        hazard,
+        later,
+        by_cumulative,
+    )
+    log_event = 0.0
+    if free < used:
+        for j in range(3):
+            for n in range(log_m.size):
+                sources[j][n] = saved[j, n]
+        _only_panels(saved[3], used, free, used, hazard)
+        within = _cumulative_hazard(
+            at,
+            shape,
+            individual,
+            rule,
+            log_m,
+            beta_link,
+            log_te,
+            s,
+            m,
+            rate,
+            fraction,
+            hazard,
+            later,
+            by_event,
+        )
+        log_event = _log_probability(within, by_event)
+    return cumulative, log_event
+
+
+@njit(fastmath=FASTMATH, error_model="numpy")
 def _log_hazard_at_event(
     design, i, shape, individual, running, used, k, hazard_lp, beta_link, log_te, s, out
 ):
@@ -351,18 +454,18 @@ def trajectory(
     s: float,
     log_m: np.ndarray,
     cumulative_hazard: np.ndarray,
-    log_hazard: np.ndarray,
+    log_event: np.ndarray,
     by_marker: np.ndarray,
     by_cumulative: np.ndarray,
-    by_log_hazard: np.ndarray,
+    by_log_event: np.ndarray,
 ) -> None:
     """Fill the outputs at individual parameters `phi` (n_patients, 5), logs in the order of `INDIVIDUAL`.
 
     `hazard_lp` (n_patients,) is w'beta_w; k in L/umol, Te in days, s and beta_link as in the hazard. Outputs:
-    `log_m` (n_measurements,) of g/L; `cumulative_hazard` and `log_hazard` (n_patients,) at the event day, the latter of
-    1/day; `by_marker` (n_measurements, 6), `by_cumulative` and `by_log_hazard` (n_patients, 10) their derivatives in
-    the order of `MARKER_PARTIALS` and `EVENT_PARTIALS`. At a dose given on the very event day the hazard is the one
-    before it.
+    `log_m` (n_measurements,) of g/L; `cumulative_hazard` and `log_event` (n_patients,) as above, the latter the log of
+    1/day at an exact time; `by_marker` (n_measurements, 6), `by_cumulative` and `by_log_event` (n_patients, 10) their
+    derivatives in the order of `MARKER_PARTIALS` and `EVENT_PARTIALS`. At a dose given on the very event day the hazard
+    is the one before it.
     """
     order = rule.weight.size
     widest = _widest(design)
@@ -394,23 +497,47 @@ def trajectory(
         _hazard_at_nodes(
             at, shape, individual, log_m_at, scale, beta_link, log_te, s, m, rate, fraction, hazard
         )
-        cumulative_hazard[i] = _cumulative_hazard(
-            at,
-            shape,
-            individual,
-            rule,
-            log_m_at,
-            beta_link,
-            log_te,
-            s,
-            m,
-            rate,
-            fraction,
-            hazard,
-            later,
-            by_cumulative[i],
-        )
-        log_hazard[i] = _log_hazard_at_event(
+        if design.entry_panels[i] > 0 or design.free_panels[i] < at.used:
+            cumulative_hazard[i], log_event[i] = _hazard_by_stretches(
+                design,
+                i,
+                at,
+                shape,
+                individual,
+                rule,
+                np.empty((4, count)),
+                beta_link,
+                log_te,
+                s,
+                log_m_at,
+                m,
+                rate,
+                fraction,
+                hazard,
+                later,
+                by_cumulative[i],
+                by_log_event[i],
+            )
+            if design.free_panels[i] < at.used:
+                continue
+        else:
+            cumulative_hazard[i] = _cumulative_hazard(
+                at,
+                shape,
+                individual,
+                rule,
+                log_m_at,
+                beta_link,
+                log_te,
+                s,
+                m,
+                rate,
+                fraction,
+                hazard,
+                later,
+                by_cumulative[i],
+            )
+        log_event[i] = _log_hazard_at_event(
             design,
             i,
             shape,
@@ -422,7 +549,7 @@ def trajectory(
             beta_link,
             log_te,
             s,
-            by_log_hazard[i],
+            by_log_event[i],
         )
 
 
@@ -431,10 +558,10 @@ def pull_back(
     design: Design,
     to_log_m: np.ndarray,
     to_cumulative: np.ndarray,
-    to_log_hazard: np.ndarray,
+    to_log_event: np.ndarray,
     by_marker: np.ndarray,
     by_cumulative: np.ndarray,
-    by_log_hazard: np.ndarray,
+    by_log_event: np.ndarray,
     to_individual: np.ndarray,
     to_shared: np.ndarray,
 ) -> None:
@@ -445,14 +572,14 @@ def pull_back(
     to_shared[:] = 0.0
     for i in range(to_cumulative.size):
         at_cumulative = to_cumulative[i]
-        at_log_hazard = to_log_hazard[i]
+        at_log_event = to_log_event[i]
         for c in range(5):
-            to_individual[i, c] = at_cumulative * by_cumulative[i, c] + at_log_hazard * by_log_hazard[i, c]
-        to_individual[i, 5] = at_cumulative * by_cumulative[i, 6] + at_log_hazard * by_log_hazard[i, 6]
-        to_shared[0] += at_cumulative * by_cumulative[i, 5] + at_log_hazard * by_log_hazard[i, 5]
+            to_individual[i, c] = at_cumulative * by_cumulative[i, c] + at_log_event * by_log_event[i, c]
+        to_individual[i, 5] = at_cumulative * by_cumulative[i, 6] + at_log_event * by_log_event[i, 6]
+        to_shared[0] += at_cumulative * by_cumulative[i, 5] + at_log_event * by_log_event[i, 5]
         for c in range(3):
             to_shared[c + 1] += (
-                at_cumulative * by_cumulative[i, 7 + c] + at_log_hazard * by_log_hazard[i, 7 + c]
+                at_cumulative * by_cumulative[i, 7 + c] + at_log_event * by_log_event[i, 7 + c]
             )
         for j in range(design.measurement_offset[i], design.measurement_offset[i + 1]):
             for c in range(5):
@@ -478,7 +605,7 @@ def path(
     """The whole curve without derivatives: J and cumulative hazard at every panel's end, the hazard at every node.
 
     `integral_end`, `hazard_end` (n_panels,), `node_hazard` (order * n_panels,) in 1/day; panels after a patient's event
-    have hazard 0 and repeat the last cumulative hazard.
+    have hazard 0 and repeat the last cumulative hazard. Before a late entry both hazards are 0.
     """
     order = rule.weight.size
     widest = _widest(design)
@@ -515,6 +642,8 @@ def path(
             hazard[:count],
         )
         hazard[count:] = 0.0
+        if design.entry_panels[i] > 0:
+            _only_panels(hazard[:count], at.used, design.entry_panels[i], at.used, hazard[:count])
         _running_integral(at, order, at.weight, hazard, running[1])
         integral_end[first : first + at.panels] = running[0, 1 : at.panels + 1]
         hazard_end[first : first + at.panels] = running[1, 1 : at.panels + 1]

@@ -14,6 +14,7 @@ import pytensor.tensor as pt
 
 from bayes_isa.data import Trial
 from bayes_isa.errors import BayesIsaWarning
+from bayes_isa.kernels.residual import Residual
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.model.coordinates import kd_by_effect, phi_in_response_coordinates
 from bayes_isa.model.joint_data import JointData, prepare, with_panels_for
@@ -39,6 +40,8 @@ UNITS: Mapping[str, str] = {
     "pfs": "day",
 }
 
+_OFF = (0.0, 0.0, np.inf)  # what a residual error without sigma_add, sigma_prop or nu has in their place
+
 
 @dataclass(frozen=True)
 class ModelRecord:
@@ -59,8 +62,10 @@ def build_model(
     """The joint model of `trial` as a plain `pm.Model`, with two observed variables.
 
     `m_protein` (dims measurement, g/L; a value below its LLOQ is left-censored there) and `pfs` (dims patient, days;
-    right-censored). Individual parameters are `phi` (patient, parameter), logs of M0 (g/L), KL, KD, R (1/day) and EC50
-    (mg/L); population parameters bear their usual names (`KL_pop`, `omega_KL`, `beta_KL`, ...).
+    exact, right-censored, or known to lie in (day_lower, day_upper], whose upper end `pfs` then shows; all given
+    survival to entry_day: with delayed entry, individual parameters are those of patients who reached it). Individual
+    parameters are `phi` (patient, parameter), logs of M0 (g/L), KL, KD, R (1/day) and EC50 (mg/L); population
+    parameters bear their usual names (`KL_pop`, `omega_KL`, `beta_KL`, ...).
 
     Predictive draws of `m_protein` are at the measured days, with values below the LLOQ reported as the LLOQ; those of
     `pfs` run to the longest follow-up of the trial, doses continued as last given, and are inf where nothing happened
@@ -100,7 +105,7 @@ class _Priors:
 
     def scalar(self, name: str) -> Any:
         """A population parameter by name."""
-        return self.priors.parameters[name].pymc(name, initval=self.initial(name))
+        return self.priors.parameter(name).pymc(name, initval=self.initial(name))
 
     def link(self, link: str) -> Any:
         return self.priors.link(link).pymc("beta_link", initval=self.start.shared["beta_link"])
@@ -184,20 +189,20 @@ def _outcomes(data: JointData, prior: _Priors, phi: Any, k: Any) -> None:
     s = prior.scalar("s") if data.spec.hazard != "exponential" else pt.constant(1.0)
     beta_link = prior.link(data.spec.link) if data.spec.link != "none" else pt.constant(0.0)
     lp = prior.effects(data, "hazard")
-    sigma_add, sigma_prop = prior.scalar("sigma_add"), prior.scalar("sigma_prop")
+    own = {name: prior.scalar(name) for name in data.spec.residual_parameters}
+    residual = [own.get(name, pt.constant(off)) for name, off in zip(Residual._fields, _OFF, strict=True)]
     complete = phi
     if len(data.spec.individual) == 4:  # constant exposure is the limit EC50 -> 0
         complete = pt.concatenate([phi, pt.full((n_patients, 1), -np.inf)], axis=1)
     trajectory = JointTrajectory(data.shape, data.panels.rule.order)
-    log_m, cumulative, log_hazard = trajectory(
+    log_m, cumulative, log_event = trajectory(
         complete, k, lp, beta_link, te, s, *design_inputs(data.panels.design)
     )[:3]
     limit = pytensor.shared(np.stack([data.lloq, data.below]), name="lloq_and_below")
     pm.CustomDist(
         "m_protein",
         log_m,
-        sigma_add,
-        sigma_prop,
+        *residual,
         limit[0],
         pt.gt(limit[1], 0.5),
         logp=_measurement_logp,
@@ -208,7 +213,7 @@ def _outcomes(data: JointData, prior: _Priors, phi: Any, k: Any) -> None:
     pm.CustomDist(
         "pfs",
         cumulative,
-        log_hazard,
+        log_event,
         pytensor.shared(data.event.astype(float), name="event"),
         complete,
         lp,
@@ -224,11 +229,15 @@ def _outcomes(data: JointData, prior: _Priors, phi: Any, k: Any) -> None:
     )
 
 
-def _measurement_logp(value: Any, log_m: Any, sigma_add: Any, sigma_prop: Any, lloq: Any, below: Any) -> Any:
-    # CustomDist broadcasts its parameters: both sigmas arrive with one element.
-    return MeasurementTerm()(log_m, value, below, pt.squeeze(sigma_add), pt.squeeze(sigma_prop))[0]
+def _measurement_logp(
+    value: Any, log_m: Any, sigma_add: Any, sigma_prop: Any, nu: Any, lloq: Any, below: Any
+) -> Any:
+    # CustomDist broadcasts its parameters: those of the residual error arrive with one element.
+    residual = [pt.squeeze(x) for x in (sigma_add, sigma_prop, nu)]
+    return MeasurementTerm()(log_m, value, below, *residual)[0]
 
 
-def _pfs_logp(value: Any, cumulative: Any, log_hazard: Any, event: Any, *_: Any) -> Any:
-    # The kernel has its panels end at the trial's own times, which `value` repeats.
-    return event * log_hazard - cumulative
+def _pfs_logp(value: Any, cumulative: Any, log_event: Any, event: Any, *_: Any) -> Any:
+    # The kernel has its panels end at the trial's own times, which `value` repeats. A switch, not a product: where
+    # nothing happened the kernel's log_event may be infinite.
+    return pt.switch(pt.gt(event, 0.5), log_event, 0.0) - cumulative

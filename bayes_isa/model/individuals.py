@@ -7,25 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayes_isa.kernels.evaluate import Parameters, evaluate_terms, measurement_terms
+from bayes_isa.kernels.residual import Residual
 from bayes_isa.kernels.response import Window
 from bayes_isa.kernels.trajectory import EVENT_PARTIALS, MARKER_PARTIALS, pull_back
 from bayes_isa.model.joint_data import JointData
+from bayes_isa.model.patient_terms import by_patient, kernel_parameters, record_terms, residual_of
 from bayes_isa.model.population import Population
 from bayes_isa.model.windows import map_all
-
-
-def kernel_parameters(data: JointData, population: Population, phi: np.ndarray) -> Parameters:
-    complete = np.full((phi.shape[0], 5), -np.inf)
-    complete[:, : phi.shape[1]] = phi
-    return Parameters(
-        phi=complete,
-        k=population.k,
-        hazard_lp=data.covariates["hazard"].to_numpy() @ population.effects["hazard"],
-        beta_link=population.shared.get("beta_link", 0.0),
-        te=population.shared["Te"],
-        s=population.shared.get("s", 1.0),
-    )
 
 
 @dataclass(frozen=True)
@@ -40,43 +28,31 @@ class Likelihood:
 
 
 def likelihood(data: JointData, population: Population, phi: np.ndarray) -> Likelihood:
-    design = data.panels.design
     n_patients = phi.shape[0]
-    terms = evaluate_terms(data.panels, data.shape, kernel_parameters(data, population, phi))
-    term, partial = np.empty(data.value.size), np.empty((data.value.size, 3))
-    shared = population.shared
-    measurement_terms(
-        terms.log_m, data.value, data.below, shared["sigma_add"], shared["sigma_prop"], term, partial
-    )
-    event = data.event.astype(float)
+    one = {**population.shared, "phi": phi, "beta_hazard": population.effects["hazard"]}
+    records = record_terms(data, kernel_parameters(data, one), residual_of(one))
+    terms, event = records.terms, data.event.astype(float)
     individual = np.empty((n_patients, 6))
     pull_back(
-        design,
-        np.ascontiguousarray(partial[:, 0]),
+        data.panels.design,
+        np.ascontiguousarray(records.by_marker[:, 0]),
         np.full(n_patients, -1.0),
         event,
         terms.by_marker,
         terms.by_cumulative,
-        terms.by_log_hazard,
+        terms.by_log_event,
         individual,
         np.empty(4),
     )
-    patient = np.repeat(np.arange(n_patients), np.diff(design.measurement_offset))
-
-    def by_patient(rows: np.ndarray) -> np.ndarray:
-        return np.bincount(patient, weights=rows, minlength=n_patients)
-
-    marker = by_patient(term)
-    from_pfs = np.where(data.event, terms.log_hazard, 0.0) - terms.cumulative_hazard
-    from_event = event[:, None] * terms.by_log_hazard - terms.by_cumulative
+    from_event = event[:, None] * terms.by_log_event - terms.by_cumulative
     by_shared = {name: from_event[:, EVENT_PARTIALS.index(name)] for name in ("k", "beta_link", "Te", "s")}
-    by_shared["k"] = by_shared["k"] + by_patient(
-        partial[:, 0] * terms.by_marker[:, MARKER_PARTIALS.index("k")]
-    )
-    by_shared |= {"sigma_add": by_patient(partial[:, 1]), "sigma_prop": by_patient(partial[:, 2])}
+    by_k = records.by_marker[:, 0] * terms.by_marker[:, MARKER_PARTIALS.index("k")]
+    by_shared["k"] = by_shared["k"] + by_patient(data, by_k)
+    for column, name in enumerate(Residual._fields, start=1):
+        by_shared[name] = by_patient(data, records.by_marker[:, column])
     return Likelihood(
-        np.where(np.isfinite(marker), marker, -np.inf),
-        np.where(np.isfinite(from_pfs), from_pfs, -np.inf),
+        records.marker_by_patient(data),
+        records.finite_event,
         individual[:, : phi.shape[1]],
         individual[:, 5],
         by_shared,

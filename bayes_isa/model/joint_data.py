@@ -44,6 +44,11 @@ class JointData:
     has_dexamethasone: bool
 
     @property
+    def interval_censored(self) -> np.ndarray:
+        """(patient,) bool: the event is only known to lie in an interval."""
+        return self.trial.interval_censored
+
+    @property
     def link_unit(self) -> str:
         """Unit of beta_link: per unit of what the hazard is linked to."""
         unit = LINK_UNITS[self.spec.link]
@@ -111,7 +116,7 @@ def _reference(trial: Trial, spec: ModelSpec) -> ReferenceParameters:
 
 
 def trial_timeline(trial: Trial, exposure: Exposure) -> Timeline:
-    """Breakpoints of the exposure, measurement days and PFS days of a trial."""
+    """Breakpoints of the exposure, measurement days and PFS days of a trial, with days of entry and intervals."""
     ids = trial.patients.index
     counts = trial.mprotein.groupby("id").size().reindex(ids, fill_value=0).to_numpy()
     offsets, days = exposure.breakpoints
@@ -121,6 +126,8 @@ def trial_timeline(trial: Trial, exposure: Exposure) -> Timeline:
         measurement_offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         measurement_day=trial.mprotein["day"].to_numpy(dtype=float),
         event_day=trial.pfs["day"].to_numpy(dtype=float),
+        entry_day=trial.entry_day,
+        free_day=trial.progression_free_day,
     )
 
 

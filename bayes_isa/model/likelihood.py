@@ -11,8 +11,8 @@ import xarray as xr
 
 from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
-from bayes_isa.kernels.evaluate import Parameters, evaluate_terms, measurement_terms
 from bayes_isa.model.joint_data import JointData, prepare
+from bayes_isa.model.patient_terms import kernel_parameters, record_terms, residual_of
 from bayes_isa.model.spec import ModelSpec
 
 _SAMPLE_DIMS = ("chain", "draw", "sample")
@@ -23,10 +23,12 @@ def log_likelihood(
 ) -> xr.Dataset:
     """Log-likelihood of every measurement, of every PFS time, and of every patient.
 
+    An event between two visits counts with log[S(day_lower) - S(day_upper)]; all are given survival to entry_day.
+
     parameters: `phi` (patient, parameter), logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L); `Te` (day), `s`,
-        `beta_link`, `sigma_add` (g/L), `sigma_prop`; `k` (L/umol) where dexamethasone is given; `beta_hazard`
-        (covariate_hazard) where the hazard has covariates. Leading dims chain, draw or sample are kept, so that the
-        posterior of a fit can be given as it is.
+        `beta_link`; of the residual error `sigma_add` (g/L), `sigma_prop` and `nu`, as far as it has them; `k` (L/umol)
+        where dexamethasone is given; `beta_hazard` (covariate_hazard) where the hazard has covariates. Leading dims
+        chain, draw or sample are kept, so that the posterior of a fit can be given as it is.
 
     Returns a Dataset with `m_protein` (..., measurement), `pfs` (..., patient) and their sum by patient,
     `patient_total`. Raises ModelError for missing or misshapen parameters.
@@ -42,43 +44,15 @@ def evaluate_log_likelihood(data: JointData, parameters: Mapping[str, Any] | xr.
     n_sets = stacked.sizes["_set"]
     marker = np.empty((n_sets, data.value.size))
     event = np.empty((n_sets, data.event.size))
-    partial = np.empty((data.value.size, 3))
     for number in range(n_sets):
         one = stacked.isel(_set=number)
-        terms = evaluate_terms(data.panels, data.shape, kernel_parameters(data, one))
-        measurement_terms(
-            terms.log_m,
-            data.value,
-            data.below,
-            float(one["sigma_add"]),
-            float(one["sigma_prop"]),
-            marker[number],
-            partial,
-        )
-        event[number] = np.where(data.event, terms.log_hazard, 0.0) - terms.cumulative_hazard
+        found = record_terms(data, kernel_parameters(data, one), residual_of(one))
+        marker[number], event[number] = found.marker, found.event
     return _labelled(data, sets, marker, event)
 
 
-def kernel_parameters(data: JointData, one: xr.Dataset) -> Parameters:
-    """The kernel's parameters of one set: `one` without sample dims."""
-    phi = np.full((data.trial.n_patients, 5), -np.inf)
-    phi[:, : len(data.spec.individual)] = one["phi"].transpose("patient", "parameter").to_numpy()
-    matrix = data.covariates["hazard"]
-    lp = np.zeros(data.trial.n_patients)
-    if matrix.sizes["covariate"]:
-        lp = matrix.to_numpy() @ np.atleast_1d(one["beta_hazard"].to_numpy())
-    return Parameters(
-        phi=phi,
-        k=float(one["k"]) if "k" in one else 0.0,
-        hazard_lp=lp,
-        beta_link=float(one["beta_link"]) if "beta_link" in one else 0.0,
-        te=float(one["Te"]),
-        s=float(one["s"]) if "s" in one else 1.0,
-    )
-
-
 def _parameter_sets(data: JointData, parameters: Mapping[str, Any] | xr.Dataset) -> xr.Dataset:
-    needed = ["phi", "Te", "sigma_add", "sigma_prop"]
+    needed = ["phi", "Te", *data.spec.residual_parameters]
     needed += ["s"] if data.spec.hazard != "exponential" else []
     needed += ["beta_link"] if data.spec.link != "none" else []
     needed += ["k"] if data.has_dexamethasone else []

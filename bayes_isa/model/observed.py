@@ -11,22 +11,34 @@ import numpy as np
 
 from bayes_isa.kernels.evaluate import Parameters, evaluate_curves, event_times
 from bayes_isa.kernels.panels import Panels, build_panels
+from bayes_isa.kernels.residual import Residual, standard_errors
 from bayes_isa.model.exposures import trial_exposure
 from bayes_isa.model.joint_data import JointData, continued_doses, trial_timeline
 from bayes_isa.model.reference import reference_parameters
 
 
 def measurement_random(
-    log_m: Any, sigma_add: Any, sigma_prop: Any, lloq: Any, below: Any, rng: Any = None, size: Any = None
+    log_m: Any,
+    sigma_add: Any,
+    sigma_prop: Any,
+    nu: Any,
+    lloq: Any,
+    below: Any,
+    rng: Any = None,
+    size: Any = None,
 ) -> np.ndarray:
     """M-protein with residual error, g/L; below the LLOQ it is reported as the LLOQ, as a laboratory does."""
     m = np.exp(log_m)
-    sd = np.hypot(sigma_add, sigma_prop * m)
-    return np.maximum(rng.normal(m, sd, size=size), lloq)
+    residual = Residual(sigma_add, sigma_prop, float(np.ravel(nu)[0]))
+    shape = np.broadcast_shapes(np.shape(m), np.shape(residual.sd(m))) if size is None else size
+    return np.maximum(m + residual.sd(m) * standard_errors(residual.nu, rng, shape), lloq)
 
 
 def pfs_random(data: JointData) -> Callable[..., np.ndarray]:
-    """Draws of PFS in days, by inversion of the cumulative hazard under continued dosing; inf past the horizon."""
+    """Draws of PFS in days, by inversion of the cumulative hazard under continued dosing; inf past the horizon.
+
+    After the day of entry where there is one; exact times, also where the data know only intervals.
+    """
 
     @cache
     def horizon_panels() -> Panels:
@@ -34,7 +46,7 @@ def pfs_random(data: JointData) -> Callable[..., np.ndarray]:
 
     def random(
         cumulative: Any,
-        log_hazard: Any,
+        log_event: Any,
         event: Any,
         phi: Any,
         hazard_lp: Any,
@@ -85,6 +97,7 @@ def prediction_panels(data: JointData, until_day: float | None = None) -> Panels
         measurement_offset=np.zeros(trial.n_patients + 1, dtype=np.int64),
         measurement_day=np.empty(0),
         event_day=until,
+        free_day=None,
     )
     baseline = trial.baseline_mprotein.to_numpy(dtype=float)
     constant = data.spec.exposure == "constant"

@@ -1,6 +1,6 @@
 """The kernel as PyTensor Ops, registered for the numba backend so that samplers call them without the interpreter lock.
 
-`JointTrajectory` returns log M at the measurements and the cumulative and log hazard at the event, together with their
+`JointTrajectory` returns log M at the measurements and what a PFS record contributes, together with their
 partial derivatives from the same pass; its pullback only multiplies. `MeasurementTerm` is the residual model.
 """
 
@@ -23,6 +23,7 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 from bayes_isa.kernels.evaluate import measurement_terms
 from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.quadrature import gauss_legendre
+from bayes_isa.kernels.residual import Residual
 from bayes_isa.kernels.trajectory import Design, pull_back, trajectory
 from bayes_isa.model.packing import N_MEASUREMENTS, pack_design, unpack_design
 
@@ -39,7 +40,7 @@ def design_inputs(design: Design) -> list[Variable]:
 
 
 class JointTrajectory(Op):
-    """(phi, k, hazard_lp, beta_link, Te, s, *design) -> (log_m, cumulative_hazard, log_hazard, 3 arrays of partials).
+    """(phi, k, hazard_lp, beta_link, Te, s, *design) -> (log_m, cumulative_hazard, log_event, 3 arrays of partials).
 
     Shapes and units as in `bayes_isa.kernels.trajectory`.
     """
@@ -105,27 +106,32 @@ class TrajectoryPullback(Op):
 
 
 class MeasurementTerm(Op):
-    """(log_m, value, below, sigma_add, sigma_prop) -> log-likelihood of each measurement, and its partials.
+    """(log_m, value, below, sigma_add, sigma_prop, nu) -> log-likelihood of each measurement, and its partials.
 
-    All (n_measurements,) but the two sigmas; `value` in g/L is the LLOQ where `below`.
+    All (n_measurements,) but the last three, the fields of `Residual`; `value` in g/L is the LLOQ where `below`.
     """
 
     __props__ = ()
 
-    def make_node(self, log_m: Any, value: Any, below: Any, sigma_add: Any, sigma_prop: Any) -> Apply:
+    def make_node(
+        self, log_m: Any, value: Any, below: Any, sigma_add: Any, sigma_prop: Any, nu: Any
+    ) -> Apply:
         inputs = [
             pt.as_tensor_variable(log_m, dtype="float64"),
             pt.as_tensor_variable(value, dtype="float64"),
             pt.as_tensor_variable(below, dtype="bool"),
             pt.as_tensor_variable(sigma_add, dtype="float64"),
             pt.as_tensor_variable(sigma_prop, dtype="float64"),
+            pt.as_tensor_variable(nu, dtype="float64"),
         ]
-        if [x.ndim for x in inputs] != [1, 1, 1, 0, 0]:
-            raise TypeError("expected log_m, value and below as vectors, sigma_add and sigma_prop as scalars")
+        if [x.ndim for x in inputs] != [1, 1, 1, 0, 0, 0]:
+            raise TypeError(
+                "expected log_m, value and below as vectors, sigma_add, sigma_prop, nu as scalars"
+            )
         return Apply(self, inputs, [pt.dvector(), pt.dmatrix()])
 
     def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
-        return [(input_shapes[0][0],), (input_shapes[0][0], 3)]
+        return [(input_shapes[0][0],), (input_shapes[0][0], 4)]
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         output_storage[0][0], output_storage[1][0] = _measurement_function(*inputs)
@@ -144,10 +150,11 @@ class MeasurementTerm(Op):
             _disconnected(),
             pt.sum(by_term * partial[:, 1]),
             pt.sum(by_term * partial[:, 2]),
+            pt.sum(by_term * partial[:, 3]),
         ]
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[True, True], [False, False], [False, False], [True, True], [True, True]]
+        return [[True, True], *[[False, False]] * 2, *[[True, True]] * 3]
 
 
 def _disconnected() -> Variable:
@@ -182,10 +189,10 @@ def _trajectory_function(shape: Shape, order: int) -> Any:
         n_patients = design.event_day.size
         log_m = np.empty(n_measurements)
         cumulative_hazard = np.empty(n_patients)
-        log_hazard = np.empty(n_patients)
+        log_event = np.empty(n_patients)
         by_marker = np.empty((n_measurements, 6))
         by_cumulative = np.empty((n_patients, 10))
-        by_log_hazard = np.empty((n_patients, 10))
+        by_log_event = np.empty((n_patients, 10))
         trajectory(
             design,
             rule,
@@ -198,19 +205,19 @@ def _trajectory_function(shape: Shape, order: int) -> Any:
             s.item(),
             log_m,
             cumulative_hazard,
-            log_hazard,
+            log_event,
             by_marker,
             by_cumulative,
-            by_log_hazard,
+            by_log_event,
         )
-        return log_m, cumulative_hazard, log_hazard, by_marker, by_cumulative, by_log_hazard
+        return log_m, cumulative_hazard, log_event, by_marker, by_cumulative, by_log_event
 
     return joint_trajectory
 
 
 @njit
 def _pullback_function(
-    to_log_m, to_cumulative, to_log_hazard, by_marker, by_cumulative, by_log_hazard, floats, integers
+    to_log_m, to_cumulative, to_log_event, by_marker, by_cumulative, by_log_event, floats, integers
 ):
     to_individual = np.empty((to_cumulative.size, 6))
     to_shared = np.empty(4)
@@ -218,10 +225,10 @@ def _pullback_function(
         unpack_design(floats, integers),
         to_log_m,
         to_cumulative,
-        to_log_hazard,
+        to_log_event,
         by_marker,
         by_cumulative,
-        by_log_hazard,
+        by_log_event,
         to_individual,
         to_shared,
     )
@@ -229,10 +236,11 @@ def _pullback_function(
 
 
 @njit
-def _measurement_function(log_m, value, below, sigma_add, sigma_prop):
+def _measurement_function(log_m, value, below, sigma_add, sigma_prop, nu):
     term = np.empty(log_m.size)
-    partial = np.empty((log_m.size, 3))
-    measurement_terms(log_m, value, below, sigma_add.item(), sigma_prop.item(), term, partial)
+    partial = np.empty((log_m.size, 4))
+    residual = Residual(sigma_add.item(), sigma_prop.item(), nu.item())
+    measurement_terms(log_m, value, below, residual, term, partial)
     return term, partial
 
 

@@ -25,11 +25,14 @@ def pack_design(design: Design) -> tuple[np.ndarray, np.ndarray]:
 def unpack_design(floats: np.ndarray, integers: np.ndarray) -> Design:
     """The design's arrays as views of the packed ones."""
     patients, nodes, measurements = integers[0], integers[1], integers[2]
-    events, i = 5 * nodes, 3 + 2 * patients + 1
+    # After the header: panel_offset, hazard_panels, entry_panels, free_panels, measurement_offset, measurement_panel.
+    events, i = 5 * nodes, 3 + 4 * patients + 1
     days = events + 3 * patients
     return Design(
         integers[3 : 4 + patients],
-        integers[4 + patients : i],
+        integers[4 + patients : 4 + 2 * patients],
+        integers[4 + 2 * patients : 4 + 3 * patients],
+        integers[4 + 3 * patients : i],
         floats[:nodes],
         floats[nodes : 2 * nodes],
         floats[2 * nodes : 3 * nodes],

@@ -19,7 +19,7 @@ class Population:
     typical: np.ndarray  # (d,) natural scale
     effects: Mapping[str, np.ndarray]  # target -> betas
     omega: np.ndarray
-    shared: Mapping[str, float]  # k, Te, s, beta_link, sigma_add, sigma_prop
+    shared: Mapping[str, float]  # k, Te, s, beta_link, sigma_add, sigma_prop, nu
     mean: np.ndarray
 
     @property
@@ -44,10 +44,10 @@ def median(prior: Prior) -> float:
 
 def shared_priors(data: JointData, priors: PriorSet) -> dict[str, Prior]:
     """Priors of the parameters that all patients share, those the model has."""
-    names = ["sigma_add", "sigma_prop", "Te"]
+    names = [*data.spec.residual_parameters, "Te"]
     names += ["s"] if data.spec.hazard != "exponential" else []
     names += ["k"] if data.has_dexamethasone else []
-    chosen = {name: priors.parameters[name] for name in names}
+    chosen = {name: priors.parameter(name) for name in names}
     if data.spec.link != "none":
         chosen["beta_link"] = priors.link(data.spec.link)
     return chosen

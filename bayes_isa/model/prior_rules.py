@@ -21,11 +21,13 @@ class Quantity:
     unit         the unit the model computes in
     meaning      in words
     any_unit     True for what is measured in the marker's own unit, which need not be g/L
+    optional     True where a set may do without: only some models have it
     """
 
     unit: str
     meaning: str
     any_unit: bool = False
+    optional: bool = False
 
 
 PARAMETERS: Mapping[str, Quantity] = MappingProxyType(
@@ -45,6 +47,7 @@ PARAMETERS: Mapping[str, Quantity] = MappingProxyType(
         "s": Quantity("dimensionless", "shape of the baseline hazard"),
         "sigma_add": Quantity("g/L", "additive residual SD", any_unit=True),
         "sigma_prop": Quantity("fraction", "proportional residual SD"),
+        "nu": Quantity("dimensionless", "degrees of freedom of Student-t residuals", optional=True),
     }
 )
 LINKS: Mapping[str, Quantity] = MappingProxyType(
@@ -52,6 +55,9 @@ LINKS: Mapping[str, Quantity] = MappingProxyType(
         "slope": Quantity("log hazard per g/L/day", "effect of dM/dt on log hazard", any_unit=True),
         "value": Quantity("log hazard per g/L", "effect of M on log hazard", any_unit=True),
         "log_value": Quantity("log hazard per unit of log M", "effect of log M on log hazard", any_unit=True),
+        "relative_slope": Quantity(
+            "log hazard per 1/day", "effect of (dM/dt)/M on log hazard", optional=True
+        ),
     }
 )
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
@@ -112,7 +118,7 @@ def _named_faults(
         ):
             yield from _support_faults((section, name), Prior(entry["dist"], entry["kwargs"]))
     for name, quantity in known.items():
-        if name not in table:
+        if name not in table and not quantity.optional:
             yield Fault(
                 (section, name),
                 f"no prior for {name} ({quantity.meaning})",

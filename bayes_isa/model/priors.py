@@ -35,7 +35,7 @@ class PriorSet:
     covariate_effects  by target ("M0", "KL", "KD", "R", "EC50": on the log parameter; "hazard": on the log
                        hazard), then by covariate; per unit of log(value/median) or for 1 against 0
     default_effect     for a covariate that is not listed
-    links              of `beta_link`, by link: "slope", "value", "log_value"
+    links              of `beta_link`, by link: "slope", "value", "log_value", "relative_slope"
     path               file it was read from, if any
     """
 
@@ -47,6 +47,16 @@ class PriorSet:
     links: Mapping[str, Prior] = field(hash=False)
     path: str | None = None
 
+    def parameter(self, name: str) -> Prior:
+        """The prior of one parameter; raises PriorError where the set has none (only some models need it)."""
+        _known(name, PARAMETERS, "parameter")
+        if name not in self.parameters:
+            raise PriorError(
+                f"The prior set {self.name!r} has no prior for {name} ({PARAMETERS[name].meaning}): add "
+                f'[parameters.{name}] with unit = "{PARAMETERS[name].unit}" to it, or say with_({name}=...)'
+            )
+        return self.parameters[name]
+
     def covariate_effect(self, target: str, covariate: str) -> Prior:
         """The prior of one covariate effect; the default one if `covariate` is not listed for `target`."""
         _known(target, TARGETS, "target of covariate effects")
@@ -55,6 +65,11 @@ class PriorSet:
     def link(self, name: str) -> Prior:
         """The prior of `beta_link` under the link `name`."""
         _known(name, LINKS, "link")
+        if name not in self.links:
+            raise PriorError(
+                f"The prior set {self.name!r} has no prior for the link {name}: add [link.{name}] with "
+                f'unit = "{LINKS[name].unit}" to it'
+            )
         return self.links[name]
 
     def with_(self, **parameters: Prior) -> PriorSet:
@@ -66,7 +81,8 @@ class PriorSet:
         document = self.to_dict()
         for name, prior in parameters.items():
             _known(name, PARAMETERS, "parameter")
-            document["parameters"][name] = _replacement(prior, self.parameters[name])
+            old = self.parameters.get(name, Prior(prior.dist, prior.kwargs, unit=PARAMETERS[name].unit))
+            document["parameters"][name] = _replacement(prior, old)
         return PriorSet.from_dict(document)
 
     def with_covariate_effect(self, target: str, covariate: str, prior: Prior) -> PriorSet:
@@ -111,10 +127,12 @@ class PriorSet:
         return cls(
             name=content["meta"]["name"],
             description=content["meta"]["description"],
-            parameters=_priors({name: content["parameters"][name] for name in PARAMETERS}),
+            parameters=_priors(
+                {name: content["parameters"][name] for name in PARAMETERS if name in content["parameters"]}
+            ),
             covariate_effects=MappingProxyType({target: _priors(table) for target, table in effects.items()}),
             default_effect=default,
-            links=_priors({name: content["link"][name] for name in LINKS}),
+            links=_priors({name: content["link"][name] for name in LINKS if name in content["link"]}),
             path=path,
         )
 

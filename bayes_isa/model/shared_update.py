@@ -109,7 +109,8 @@ def _score_and_information(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradient and negative Hessian of the log-likelihood by the free values, mean over draws.
 
-    Differences of the gradient give all but the block of the hazard's effects: there it is the cumulative hazard.
+    Differences of the gradient give all but the block of the hazard's effects: there it is the cumulative hazard
+    (roughly for events seen at visits, which only sets the length of steps).
     """
     n = len(parameters.names)
     size = parameters.unit.size

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 from bayes_isa.data.covariates import PUBLISHED_COVARIATES
@@ -14,6 +15,14 @@ from bayes_isa.kernels.hazard import EFFECTS, HAZARDS, LINKS
 
 EXPOSURES = ("pk", "constant")
 COORDINATES = ("response", "mixed", "noncentered", "centered")
+RESIDUALS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "combined": ("sigma_add", "sigma_prop"),
+        "additive": ("sigma_add",),
+        "proportional": ("sigma_prop",),
+        "student_t": ("sigma_add", "sigma_prop", "nu"),
+    }
+)
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
 
 
@@ -28,6 +37,9 @@ class ModelSpec:
         while on treatment: the Claret model, for data without pharmacokinetics; no EC50).
     effect: "emax" (default, as published) or "linear" in the concentration (EC50 is then the concentration at which
         the kill rate is KD).
+    residual: SD of a measurement: "combined" (default, as published: sqrt(sigma_add^2 + (sigma_prop M)^2)), "additive",
+        "proportional", or "student_t" (combined scale, with `nu` degrees of freedom estimated: outlying values count
+        less).
     covariates: covariate names for each of M0, KL, KD, R, EC50 and hazard; None takes the published set, as far as
         the data set has it (what is left out is warned of).
     coordinates: sampling geometry; it changes the speed, never the posterior. "response" (default: net response,
@@ -43,6 +55,7 @@ class ModelSpec:
     hazard: str = "loglogistic"
     exposure: str = "pk"
     effect: str = "emax"
+    residual: str = "combined"
     covariates: Mapping[str, tuple[str, ...]] | None = None
     coordinates: str = "response"
     tolerance: float = field(default=1e-3)
@@ -55,6 +68,7 @@ class ModelSpec:
                 ("hazard", self.hazard, tuple(HAZARDS)),
                 ("exposure", self.exposure, EXPOSURES),
                 ("effect", self.effect, tuple(EFFECTS)),
+                ("residual", self.residual, tuple(RESIDUALS)),
                 ("coordinates", self.coordinates, COORDINATES),
             )
             if value not in known
@@ -78,6 +92,11 @@ class ModelSpec:
     def individual(self) -> tuple[str, ...]:
         """Names of the individual parameters."""
         return ("M0", "KL", "KD", "R") if self.exposure == "constant" else ("M0", "KL", "KD", "R", "EC50")
+
+    @property
+    def residual_parameters(self) -> tuple[str, ...]:
+        """Names of the residual error's parameters."""
+        return RESIDUALS[self.residual]
 
     @property
     def wanted_covariates(self) -> dict[str, tuple[str, ...]]:

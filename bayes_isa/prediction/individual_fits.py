@@ -14,8 +14,9 @@ from bayes_isa.errors import DataError, ModelError, Problem
 from bayes_isa.inference.storage import spec_of, trial_of
 from bayes_isa.kernels.evaluate import evaluate_curves, log_m_at_measurements
 from bayes_isa.kernels.panels import Timeline, build_panels
+from bayes_isa.kernels.residual import standard_errors
 from bayes_isa.model.joint_data import JointData, prepare
-from bayes_isa.model.likelihood import kernel_parameters
+from bayes_isa.model.patient_terms import kernel_parameters, residual_of
 from bayes_isa.model.reference import reference_parameters
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.prediction.draws import thin
@@ -70,8 +71,9 @@ def individual_fits(
         parameters = kernel_parameters(data, one)
         log_m = log_m_at_measurements(panels, evaluate_curves(panels, data.shape, parameters), parameters)
         m[number] = np.exp(log_m.reshape(-1, _POINTS))
-        sd = np.hypot(float(one["sigma_add"]), float(one["sigma_prop"]) * m[number])
-        measured[number] = m[number] + sd * rng.standard_normal(sd.shape)
+        residual = residual_of(one)
+        errors = standard_errors(residual.nu, rng, m[number].shape)
+        measured[number] = m[number] + residual.sd(m[number]) * errors
     return _labelled(data.trial, day, band(m, level), band(measured, level), level)
 
 

@@ -21,7 +21,8 @@ def km_vpc(replicates: xr.Dataset, *, by: str | pd.Series | None = None, level: 
     """Kaplan-Meier curves of PFS by stratum, observed and simulated, with the patients at risk.
 
     replicates: what `replicate_trial` returns, where each simulated patient is censored at its own follow-up. by: a
-    grouping column such as "arm" or "study", or labels by id.
+    grouping column such as "arm" or "study", or labels by id. Events that the trial saw at visits count, on both sides,
+    on the visit that saw them; patients who entered late count as at risk from then on.
 
     Returns a Dataset, dims (stratum, day): `observed`, `low`, `median`, `high` (probability; NaN where nobody is left),
     `n_at_risk`, `n_at_risk_simulated` (median); `median_pfs_observed` and the replicates' `median_pfs` (stratum, bound)
@@ -73,15 +74,17 @@ def km_vpc(replicates: xr.Dataset, *, by: str | pd.Series | None = None, level: 
 def _stratum(part: xr.Dataset, grid: np.ndarray, level: float) -> dict[str, np.ndarray | float]:
     observed_day, observed_event = part["observed_pfs_day"].to_numpy(), part["observed_event"].to_numpy()
     day, event = part["pfs_day"].to_numpy(), part["event"].to_numpy()
-    observed = kaplan_meier(observed_day[None], observed_event[None], grid)[0]
-    simulated = kaplan_meier(day, event, grid)
-    at_risk = (observed_day[:, None] >= grid).sum(axis=0)
-    simulated_at_risk = np.median((day[:, :, None] >= grid).sum(axis=1), axis=0)
+    entry = part["entry_day"].to_numpy()
+    observed = kaplan_meier(observed_day[None], observed_event[None], grid, entry)[0]
+    simulated = kaplan_meier(day, event, grid, entry)
+    entered = entry[:, None] <= grid
+    at_risk = ((observed_day[:, None] >= grid) & entered).sum(axis=0)
+    simulated_at_risk = np.median(((day[:, :, None] >= grid) & entered).sum(axis=1), axis=0)
     compared = simulated_at_risk >= _LEAST_AT_RISK
     low, middle, high = band(simulated, level)
     nobody = simulated_at_risk == 0.0
     tail = 0.5 * (1.0 - level)
-    medians = np.array([_median(day[r], event[r]) for r in range(day.shape[0])])
+    medians = np.array([_median(day[r], event[r], entry) for r in range(day.shape[0])])
     return {
         "observed": np.where(at_risk > 0, observed, np.nan),
         "low": np.where(nobody, np.nan, low),
@@ -89,16 +92,16 @@ def _stratum(part: xr.Dataset, grid: np.ndarray, level: float) -> dict[str, np.n
         "high": np.where(nobody, np.nan, high),
         "n_at_risk": at_risk,
         "n_at_risk_simulated": simulated_at_risk,
-        "median_pfs_observed": _median(observed_day, observed_event),
+        "median_pfs_observed": _median(observed_day, observed_event, entry),
         # Order statistics never mix a number with "not reached".
         "median_pfs": np.quantile(medians, [tail, 0.5, 1.0 - tail], method="inverted_cdf"),
         "p_value": global_p_value(observed[compared], simulated[:, compared]),
     }
 
 
-def _median(day: np.ndarray, event: np.ndarray) -> float:
+def _median(day: np.ndarray, event: np.ndarray, entry: np.ndarray) -> float:
     """Kaplan-Meier median; infinite where not reached."""
     times = np.sort(day)
-    curve = kaplan_meier(day[None], event[None], times)[0]
+    curve = kaplan_meier(day[None], event[None], times, entry)[0]
     reached = np.flatnonzero(curve <= 0.5)
     return float(times[reached[0]]) if reached.size else float("inf")

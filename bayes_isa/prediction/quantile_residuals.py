@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from scipy.special import log_ndtr, ndtri, ndtri_exp
+from scipy.special import ndtri, ndtri_exp
 from scipy.stats import cauchy, kstest
 
 from bayes_isa.data import Trial
 from bayes_isa.kernels.evaluate import evaluate_terms
-from bayes_isa.model.likelihood import kernel_parameters
+from bayes_isa.kernels.residual import log_distribution
+from bayes_isa.model.patient_terms import kernel_parameters, residual_of
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.prediction.draws import thinned
 
@@ -28,7 +29,8 @@ def quantile_residuals(
 
     A measurement's is Phi^-1 F(y), F the distribution of the residual error around the draw's own curve; one below the
     LLOQ takes Phi^-1 of a uniform number between 0 and F(LLOQ). A PFS time's is Phi^-1 of 1 - exp(-H), H the cumulative
-    hazard; a censored one takes a uniform number above that (Dunn and Smyth 1996, doi:10.1080/10618600.1996.10474708;
+    hazard since entry; a censored one takes a uniform number above that, one known to lie in an interval a uniform
+    number between the values at its ends (Dunn and Smyth 1996, doi:10.1080/10618600.1996.10474708;
     for joint models Rizopoulos 2012, chapter 6). At one posterior draw, parameters and data are a draw of the joint
     model, so the residuals are independent standard normal if the model holds, with no correction for parameters fitted
     (Johnson 2007, doi:10.1214/07-BA229); averages over draws are not.
@@ -47,20 +49,39 @@ def quantile_residuals(
     for number in range(n):
         one = draws.isel(sample=number)
         terms = evaluate_terms(data.panels, data.shape, kernel_parameters(data, one))
-        m = np.exp(terms.log_m)
-        z = (data.value - m) / np.hypot(float(one["sigma_add"]), float(one["sigma_prop"]) * m)
+        m, residual = np.exp(terms.log_m), residual_of(one)
+        z = (data.value - m) / residual.sd(m)
         predicted[number] = m
         # Uniform below the limit on the log scale: exact in the far tail.
-        drawn = ndtri_exp(np.log(rng.uniform(size=z.size)) + log_ndtr(z))
-        marker[number] = np.where(data.below, drawn, z)
-        pfs[number] = _of_pfs(terms.cumulative_hazard, data.event, rng)
+        drawn = ndtri_exp(np.log(rng.uniform(size=z.size)) + log_distribution(z, residual.nu))
+        marker[number] = np.where(data.below, drawn, _as_normal(z, residual.nu))
+        probability = np.where(data.interval_censored, terms.log_event, np.nan)
+        pfs[number] = _of_pfs(terms.cumulative_hazard, data.event, rng, probability)
     return _labelled(data.trial, draws, marker, pfs, np.median(predicted, axis=0))
 
 
-def _of_pfs(cumulative_hazard: np.ndarray, event: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """-Phi^-1 of survival; what is left of it is uniform for a censored patient."""
-    log_survival = -cumulative_hazard
-    log_survival = np.where(event, log_survival, log_survival + np.log(rng.uniform(size=event.size)))
+def _as_normal(z: np.ndarray, nu: float) -> np.ndarray:
+    """Phi^-1 F(z), by symmetry from the lower tail, which has the digits."""
+    return z if np.isinf(nu) else -np.sign(z) * ndtri_exp(log_distribution(-np.abs(z), nu))
+
+
+def _of_pfs(
+    cumulative_hazard: np.ndarray,
+    event: np.ndarray,
+    rng: np.random.Generator,
+    log_probability: np.ndarray | None = None,
+) -> np.ndarray:
+    """-Phi^-1 of survival; what is left of it is uniform for a censored patient.
+
+    `log_probability` (n,): of an event within its interval given survival to it, NaN for exact and censored times; the
+    survival lost there is uniform.
+    """
+    share = rng.uniform(size=event.size)
+    lost = np.where(event, 0.0, np.log(share))
+    if log_probability is not None:
+        between = np.isfinite(log_probability)
+        lost = np.where(between, np.log1p(-share * np.exp(np.where(between, log_probability, 0.0))), lost)
+    log_survival = lost - cumulative_hazard
     # Close to survival 1 its logarithm has the digits, close to 0 too: ndtri_exp keeps both but the last bits near 1.
     with np.errstate(divide="ignore"):
         early = ndtri(-np.expm1(log_survival))

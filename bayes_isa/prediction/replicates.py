@@ -14,7 +14,12 @@ import xarray as xr
 
 from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
-from bayes_isa.kernels.evaluate import Parameters, evaluate_curves, event_times, log_m_at_measurements
+from bayes_isa.kernels.evaluate import (
+    Parameters,
+    evaluate_curves,
+    event_times,
+    log_m_at_measurements,
+)
 from bayes_isa.kernels.hazard import Shape, make_shape
 from bayes_isa.kernels.panels import Panels, ReferenceParameters, Timeline, build_panels
 from bayes_isa.model.exposures import trial_exposure
@@ -66,6 +71,10 @@ def replicate_trial(
     follow_up     days from first dose to the data cut-off by id, for patients with an event. Without it each
                   replicate draws them from the trial's own censoring times beyond the event (reverse Kaplan-Meier).
     trial, spec   what was fitted; taken from the fit when not given.
+
+    Where the trial saw progression at visits only, so does the replicate: an event counts on the first planned visit on
+    or after it (`pfs_day`; not at all when follow-up ends before), as the trial's counts on day_upper. Patients who
+    entered late progress after that day; their individual parameters are those of patients who did enter.
 
     Returns a Dataset with dims replicate, patient and visit (planned measurements, coords `visit_patient`, `visit_day`,
     `lloq`): `pfs_day` (days), `event`, `m_protein` (g/L; the LLOQ where below it), `below_lloq`, `on_study` (before
@@ -125,7 +134,7 @@ class _Plan:
         if self.individuals == "own":
             phi, log_baseline = self.draws.phi[position], pool.log_baseline
             m0 = np.exp(phi[:, 0])
-            baseline = m0 + population.residual_sd(m0) * rng.standard_normal(n)
+            baseline = m0 + population.residual_sd(m0) * population.standard_errors(rng, n)
         else:
             phi, baseline, center = draw_individuals(population, pool.codings, n, rng)
             phi = phi + pool.dexamethasone[:, None] * dexamethasone_shift(population, pool.codings)
@@ -152,6 +161,7 @@ def _panels(plan: _Plan, spec: ModelSpec, rng: np.random.Generator) -> Panels:
         measurement_offset=schedule.offset,
         measurement_day=schedule.day,
         event_day=horizon,
+        entry_day=np.minimum(trial.entry_day, horizon),
     )
     sets = [plan.parameters(int(p), rng)[1] for p in plan.draws.choose(_REFERENCE_SETS, rng)]
     reference = ReferenceParameters(
@@ -175,10 +185,12 @@ def _replicate(
     follow_up = draw_follow_up(plan.trial, plan.known, rng)
     curves = evaluate_curves(panels, plan.shape, parameters)
     day = event_times(panels, curves, rng.exponential(size=follow_up.size))
+    if plan.trial.interval_censored.any():
+        day = _visit_after(schedule, day)
     event = day <= follow_up
     day = np.minimum(day, follow_up)
     m = np.exp(np.minimum(log_m_at_measurements(panels, curves, parameters), _LOG_LARGEST))
-    value = m + population.residual_sd(m) * rng.standard_normal(m.size)
+    value = m + population.residual_sd(m) * population.standard_errors(rng, m.size)
     # Covariates and replicate speak of one and the same baseline measurement.
     value = np.where(schedule.baseline, baseline[schedule.patient], value)
     below = value < schedule.lloq
@@ -187,6 +199,14 @@ def _replicate(
     out["below_lloq"][number] = below
     ends, had_event = day[schedule.patient], event[schedule.patient]
     out["on_study"][number] = np.where(had_event, schedule.day < ends, schedule.day <= ends)
+
+
+def _visit_after(schedule: Schedule, day: np.ndarray) -> np.ndarray:
+    """The first planned visit of each patient on or after `day` (patient,); infinite where there is none."""
+    seen = np.full(day.size, np.inf)
+    sees = schedule.day >= day[schedule.patient]
+    np.minimum.at(seen, schedule.patient[sees], schedule.day[sees])
+    return seen
 
 
 def _empty(plan: _Plan, chosen: np.ndarray, seed: int) -> xr.Dataset:
@@ -206,6 +226,7 @@ def _empty(plan: _Plan, chosen: np.ndarray, seed: int) -> xr.Dataset:
             "below_lloq": (by_visit, np.zeros((n, n_rows), dtype=bool)),
             "on_study": (by_visit, np.zeros((n, n_rows), dtype=bool)),
             "observed_pfs_day": ("patient", trial.pfs["day"].to_numpy(dtype=float), {"units": "day"}),
+            "entry_day": ("patient", trial.entry_day, {"units": "day"}),
             "observed_event": ("patient", trial.pfs["event"].to_numpy(dtype=bool)),
             "observed_m_protein": ("visit", np.where(seen, value, np.nan), {"units": "g/L"}),
             "observed_below_lloq": ("visit", seen & below),

@@ -96,6 +96,8 @@ def _only(design, order, i):
     return Design(
         offsets,
         design.hazard_panels[own],
+        design.entry_panels[own],
+        design.free_panels[own],
         design.node_weight[nodes],
         design.node_day[nodes],
         design.node_log_day[nodes],

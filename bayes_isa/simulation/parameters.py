@@ -11,6 +11,7 @@ import xarray as xr
 from bayes_isa.data.truth import Truth
 from bayes_isa.errors import ModelError
 from bayes_isa.kernels.evaluate import Parameters
+from bayes_isa.kernels.residual import Residual, standard_errors
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 
 TARGETS = (*INDIVIDUAL, "hazard")
@@ -23,7 +24,7 @@ class ParameterSet:
     log_typical  (5,) logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L) of a patient with all covariates 0
     omega        (5,) their SDs between patients
     effects      covariate effects by target, (covariate,) each
-    k in L/umol, te in days, sigma_add in g/L
+    k in L/umol, te in days, sigma_add in g/L; nu: degrees of freedom of the residual error, infinite when normal
     """
 
     log_typical: np.ndarray
@@ -35,6 +36,7 @@ class ParameterSet:
     s: float
     sigma_add: float
     sigma_prop: float
+    nu: float = np.inf
 
     def of_patients(self, phi: np.ndarray, hazard_lp: np.ndarray) -> Parameters:
         """What the kernel takes: with individual parameters (n, 5) and the hazard's linear predictor (n,)."""
@@ -42,7 +44,16 @@ class ParameterSet:
 
     def residual_sd(self, m: np.ndarray) -> np.ndarray:
         """SD of a measurement where M-protein is `m`, both g/L."""
-        return np.hypot(self.sigma_add, self.sigma_prop * m)
+        return self.residual.sd(m)
+
+    def standard_errors(self, rng: np.random.Generator, size: tuple[int, ...] | int) -> np.ndarray:
+        """Random errors of measurements in units of `residual_sd`."""
+        return standard_errors(self.nu, rng, size)
+
+    @property
+    def residual(self) -> Residual:
+        """The residual error."""
+        return Residual(self.sigma_add, self.sigma_prop, self.nu)
 
 
 @dataclass(frozen=True)
@@ -86,8 +97,9 @@ class PosteriorDraws:
             beta_link=scalar("beta_link", 0.0),
             te=scalar("Te", np.nan),
             s=scalar("s", 1.0),
-            sigma_add=scalar("sigma_add", np.nan),
-            sigma_prop=scalar("sigma_prop", np.nan),
+            sigma_add=scalar("sigma_add", 0.0),
+            sigma_prop=scalar("sigma_prop", 0.0),
+            nu=scalar("nu", np.inf),
         )
 
     def mean(self) -> PosteriorDraws:
@@ -130,8 +142,10 @@ def posterior_draws(fit: xr.DataTree) -> PosteriorDraws:
     if "posterior" not in fit.children:
         raise ModelError("the fit has no group 'posterior': pass what `bayes_isa.fit` returned")
     posterior = fit["posterior"].to_dataset()
-    required = ["phi", "KL_pop", "KD_pop", "R_pop", "M0_pop", "Te", "sigma_add", "sigma_prop"]
+    required = ["phi", "KL_pop", "KD_pop", "R_pop", "M0_pop", "Te"]
     absent = [name for name in required if name not in posterior]
+    if "sigma_add" not in posterior and "sigma_prop" not in posterior:
+        absent.append("sigma_add or sigma_prop")
     if absent:
         raise ModelError(f"the posterior lacks {', '.join(absent)}: was it fitted with `build_model`?")
     # The inference layer is slow to import, and not needed to simulate at known parameters.
@@ -143,7 +157,7 @@ def posterior_draws(fit: xr.DataTree) -> PosteriorDraws:
         phi = np.concatenate([phi, np.full((*phi.shape[:2], 1), -np.inf)], axis=2)
     targets = [target for target in TARGETS if f"beta_{target}" in flat]
     named = (*(f"{p}_pop" for p in INDIVIDUAL), *(f"omega_{p}" for p in INDIVIDUAL))
-    shared = ("k", "beta_link", "Te", "s", "sigma_add", "sigma_prop")
+    shared = ("k", "beta_link", "Te", "s", "sigma_add", "sigma_prop", "nu")
     return PosteriorDraws(
         names={t: tuple(str(c) for c in flat[f"covariate_{t}"].to_numpy()) for t in targets},
         patient_ids=tuple(str(i) for i in flat["patient"].to_numpy()),

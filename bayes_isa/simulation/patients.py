@@ -95,7 +95,7 @@ def draw_individuals(
     baseline.
     """
     eta = parameters.omega * rng.standard_normal((n, len(INDIVIDUAL)))
-    noise = rng.standard_normal(n)
+    noise = parameters.standard_errors(rng, n)
     phi = np.empty_like(eta)
     first = codings.get("M0")
     if first is not None and first.baseline.any():

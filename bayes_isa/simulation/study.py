@@ -117,7 +117,7 @@ def _simulate_trial(study: Study, number: int, out: Mapping[str, np.ndarray]) ->
     target = _stream(study, _EVENTS, "events", number).exponential(size=chosen.size)
     outcomes = _outcomes(study, parameters, chosen, phi, codings, log_baseline, target)
     residual = _stream(study, _RESIDUAL, "events", number)
-    noise = residual.standard_normal((chosen.size, study.visits.size)) if study.observed else None
+    noise = parameters.standard_errors(residual, (chosen.size, study.visits.size)) if study.observed else None
     out["source"][:] = chosen
     for j, column in enumerate(study.columns):
         result = outcomes[column.plan]

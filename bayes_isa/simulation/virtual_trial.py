@@ -58,6 +58,7 @@ def draw_virtual_trial(
     follow_up_months: tuple[float, float] = (6.0, 24.0),
     dropout_per_year: float = 0.1,
     lloq_g_per_l: float = DEFAULT_LLOQ,
+    pfs_visit_days: float | None = None,
     estimates: Mapping[str, float] = PUBLISHED_ESTIMATES,
     effects: Mapping[str, Mapping[str, float]] = PUBLISHED_EFFECTS,
     name: str = "virtual",
@@ -71,7 +72,10 @@ def draw_virtual_trial(
     Choices, none of them published:
 
     - PFS by inversion of the cumulative hazard, dosing continued: progression is seen when it happens, not at
-      the next visit. The log-normal growth rates make a patient in a thousand progress within the first hour.
+      the next visit, unless `pfs_visit_days` (28: with the M-protein) says how far apart visits are. Then an
+      event lies between two of them, (day_lower, day_upper], PFS is censored at the last one, treatment goes on
+      until progression is seen, and an event that no visit within follow-up sees is censored. The log-normal
+      growth rates make a patient in a thousand progress within the first hour.
     - Follow-up ends administratively: entry is uniform over the time that leaves `follow_up_months` (least,
       most).
     - Patients are lost at a constant rate `dropout_per_year`, independent of everything: a few per cent
@@ -87,7 +91,7 @@ def draw_virtual_trial(
     `estimates` (names and units of `PUBLISHED_ESTIMATES`) and `effects` replace the published ones, for
     studies of recovery. The same arguments give the same trial. Raises DataError for an impossible design.
     """
-    _check_design(follow_up_months, dropout_per_year, lloq_g_per_l)
+    _check_design(follow_up_months, dropout_per_year, lloq_g_per_l, pfs_visit_days)
     # A stream for each purpose: a change to one step leaves the others' numbers alone.
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6)]
     population, arms, pk, individual, residual, outcome = streams
@@ -105,12 +109,15 @@ def draw_virtual_trial(
         make_shape("slope", "loglogistic", "emax"),
         parameters.of_patients(phi, hazard_lp),
     )
-    day, event, left_study = _outcomes(model, end, dropout_per_year, outcome)
+    day, event, left_study, followed = _outcomes(model, end, dropout_per_year, outcome)
+    pfs = pd.DataFrame({"id": patients.index, "day": day, "event": event.astype(int)})
+    if pfs_visit_days is not None:
+        pfs = at_visits(pfs, followed, pfs_visit_days)
+        day, event = pfs["day"].to_numpy(dtype=float), pfs["event"].to_numpy(dtype=bool)
     mprotein = _measurements(
         model, parameters, day, left_study, observed, lloq_g_per_l, residual, patients.index
     )
     given = doses[doses["day"].to_numpy() < day[patients.index.get_indexer(pd.Index(doses["id"]))]]
-    pfs = pd.DataFrame({"id": patients.index, "day": day, "event": event.astype(int)})
     trial = trial_from_tables(patients.reset_index(), given, mprotein, pfs, name=name)
     matrices = [design_matrix(trial, list(betas)) for betas in effects.values()]
     centers = {name: value for matrix in matrices for name, value in matrix.attrs["centers"].items()}
@@ -165,7 +172,9 @@ class _Model:
         return np.exp(log_m_at_measurements(panels, curves, self.parameters))
 
 
-def _check_design(follow_up_months: tuple[float, float], dropout_per_year: float, lloq: float) -> None:
+def _check_design(
+    follow_up_months: tuple[float, float], dropout_per_year: float, lloq: float, pfs_visit_days: float | None
+) -> None:
     least, most = follow_up_months
     if not 0.0 < least <= most < np.inf:
         raise DataError(f"follow_up_months is {follow_up_months}: give the least and the most, both positive")
@@ -173,6 +182,8 @@ def _check_design(follow_up_months: tuple[float, float], dropout_per_year: float
         raise DataError(f"dropout_per_year is {dropout_per_year}; it must be 0 or a positive rate")
     if not 0.0 < lloq < np.inf:
         raise DataError(f"lloq_g_per_l is {lloq}; it must be positive")
+    if pfs_visit_days is not None and not 0.0 < pfs_visit_days < np.inf:
+        raise DataError(f"pfs_visit_days is {pfs_visit_days}; it must be positive, or None for exact times")
 
 
 def _parameter_set(
@@ -191,6 +202,7 @@ def _parameter_set(
         s=estimates["s"],
         sigma_add=estimates["sigma_add"],
         sigma_prop=estimates["sigma_prop"],
+        nu=estimates.get("nu", np.inf),
     )
 
 
@@ -231,15 +243,34 @@ def _hazard_predictor(
 
 def _outcomes(
     model: _Model, end: np.ndarray, dropout_per_year: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """PFS day (n,), whether it is an event, whether the patient left treatment then (event or dropout)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """PFS day (n,), whether it is an event, whether the patient left treatment then (event or dropout), and the day to
+    which the patient would have been followed without progression."""
     target, lost = rng.exponential(size=end.size), rng.exponential(size=end.size)
     dropout = lost * _YEAR_DAYS / dropout_per_year if dropout_per_year > 0.0 else np.full(end.size, np.inf)
     progression = model.event_days(target, end)
     event = progression <= np.minimum(dropout, end)
     day = np.minimum(np.minimum(progression, dropout), end)
     day = np.maximum(_rounded(day), _FIRST_DAY)
-    return day, event, event | (dropout < end)
+    return day, event, event | (dropout < end), np.minimum(dropout, end)
+
+
+def at_visits(pfs: pd.DataFrame, followed: np.ndarray, visit_days: float) -> pd.DataFrame:
+    """The PFS table (`day` exact, `event`) as visits every `visit_days` from day 0 show it, with day_lower, day_upper.
+
+    followed: day to which each patient would have come to visits (n,). Events that no visit sees are censored at the
+    last visit before that, as are the censored; those lost before the first one have no follow-up (a second).
+    """
+    day, event = pfs["day"].to_numpy(dtype=float), pfs["event"].to_numpy(dtype=bool)
+    upper = visit_days * np.ceil(day / visit_days)
+    seen = event & (upper <= followed)
+    last = visit_days * np.floor(np.where(event, followed, day) / visit_days)
+    return pfs.assign(
+        day=np.where(seen, upper, np.maximum(last, _FIRST_DAY)),
+        event=seen.astype(int),
+        day_lower=np.where(seen, upper - visit_days, np.nan),
+        day_upper=np.where(seen, upper, np.nan),
+    )
 
 
 def _rounded(day: np.ndarray) -> np.ndarray:
@@ -262,7 +293,7 @@ def _measurements(
         scheduled = np.arange(0.0, last + 1e-9, VISIT_DAYS)
         visits.append(np.unique(np.append(scheduled, last)) if leaves else scheduled)
     m = model.m_protein(visits, day)
-    value = np.round(m + parameters.residual_sd(m) * rng.standard_normal(m.size), 2)
+    value = np.round(m + parameters.residual_sd(m) * parameters.standard_errors(rng, m.size), 2)
     count = [len(days) for days in visits]
     first = np.concatenate([[0], np.cumsum(count)[:-1]])
     value[first] = baseline  # KD was drawn given it

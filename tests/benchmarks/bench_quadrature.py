@@ -34,7 +34,7 @@ class Solution:
 
     log_m: np.ndarray
     cumulative: np.ndarray
-    log_hazard: np.ndarray
+    log_event: np.ndarray
 
 
 def draw_parameters(baseline: np.ndarray, rng: np.random.Generator) -> Parameters:
@@ -56,7 +56,7 @@ def draw_parameters(baseline: np.ndarray, rng: np.random.Generator) -> Parameter
 def solve(panels: Panels, sets: list[Parameters]) -> Solution:
     """The kernel's terms at every set."""
     terms = [evaluate_terms(panels, SHAPE, one) for one in sets]
-    columns = ([getattr(t, name) for t in terms] for name in ("log_m", "cumulative_hazard", "log_hazard"))
+    columns = ([getattr(t, name) for t in terms] for name in ("log_m", "cumulative_hazard", "log_event"))
     return Solution(*(np.array(column) for column in columns))
 
 
@@ -92,7 +92,7 @@ def main(trial: Trial | None = None) -> None:
             found = solve(panels, sets)
             with np.errstate(invalid="ignore"):
                 error = np.abs(
-                    found.cumulative - exact.cumulative - dies * (found.log_hazard - exact.log_hazard)
+                    found.cumulative - exact.cumulative - dies * (found.log_event - exact.log_event)
                 )
             event = error[plausible]
             log_m = np.abs(found.log_m - exact.log_m)[plausible[:, patient]]

@@ -425,3 +425,10 @@ def test_an_interrupt_ends_without_a_traceback(cli: Cli, data: Path, monkeypatch
     result = cli("check", data)
     assert result.exit_code == 130
     assert "Interrupted" in result.stderr
+
+
+def test_virtual_trial_seen_at_visits(cli: Cli, tmp_path: Path) -> None:
+    result = cli("virtual-trial", "--out", tmp_path, "--n", 4, "--seed", 3, "--pfs-visits")
+    assert result.exit_code == 0
+    assert (tmp_path / "pfs.csv").read_text().splitlines()[0] == "id,day,event,day_lower,day_upper"
+    assert cli("check", tmp_path).exit_code == 0

@@ -15,8 +15,9 @@ from bayes_isa.errors import ModelError
 from bayes_isa.inference.marginal import evaluate_marginal, marginal_likelihood, patient_terms
 from bayes_isa.inference.population import population_means
 from bayes_isa.inference.proposal import PopulationAt, adapted_proposal, draw_points
+from bayes_isa.kernels.residual import Residual
 from bayes_isa.model.joint_data import JointData, prepare
-from bayes_isa.model.likelihood import kernel_parameters
+from bayes_isa.model.patient_terms import kernel_parameters
 from bayes_isa.model.priors import load_priors
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.model.warm_start import WarmStart, warm_start
@@ -65,7 +66,7 @@ def brute_force(data: JointData, truth: xr.Dataset, patient: str, rng: np.random
     shared = kernel_parameters(data, flat.isel(sample=0))
     own = prepare(data.trial.subset([patient]), replace(data.spec, covariates={}))
     alone = replace(shared, hazard_lp=shared.hazard_lp[[i]])
-    sigma = float(flat["sigma_add"][0]), float(flat["sigma_prop"][0])
+    sigma = Residual(float(flat["sigma_add"][0]), float(flat["sigma_prop"][0]))
 
     def log_likelihood(eta: np.ndarray) -> tuple[float, float]:
         marker, pfs = patient_terms(own, alone, means[0, [i]] + omegas[0] * eta, sigma)

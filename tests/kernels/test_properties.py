@@ -26,7 +26,7 @@ def terms_of(line: Timeline, of: Exposure, at: Parameters, tolerance: float = 1e
 
 
 def assert_same_terms(a: Terms, b: Terms, atol: float) -> None:
-    for name in ("log_m", "cumulative_hazard", "log_hazard"):
+    for name in ("log_m", "cumulative_hazard", "log_event"):
         np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=0.0, atol=atol, err_msg=name)
 
 
@@ -81,7 +81,7 @@ def test_patients_in_another_order(seed, order):
     shuffled = replace(at, phi=at.phi[list(order)], hazard_lp=at.hazard_lp[list(order)])
     theirs = terms_of(line, Permuted, shuffled)  # type: ignore[arg-type]
     np.testing.assert_allclose(theirs.cumulative_hazard, ours.cumulative_hazard[list(order)], rtol=1e-12)
-    np.testing.assert_allclose(theirs.log_hazard, ours.log_hazard[list(order)], rtol=1e-12)
+    np.testing.assert_allclose(theirs.log_event, ours.log_event[list(order)], rtol=1e-12)
     offset = np.concatenate([[0], np.cumsum([v.size for v in VISITS])])
     rows = np.concatenate([np.arange(offset[i], offset[i + 1]) for i in order])
     np.testing.assert_allclose(theirs.log_m, ours.log_m[rows], rtol=1e-12)

@@ -42,7 +42,7 @@ def test_derivatives_agree_with_finite_differences(model):
     for column, name in enumerate(EVENT_PARTIALS):
         step = 1e-3 if name == "Te" else 1e-5
         up, down = (evaluate_terms(panels, shape, moved(at, name, sign * step)) for sign in (1.0, -1.0))
-        for value, by in (("cumulative_hazard", terms.by_cumulative), ("log_hazard", terms.by_log_hazard)):
+        for value, by in (("cumulative_hazard", terms.by_cumulative), ("log_event", terms.by_log_event)):
             numeric = (getattr(up, value) - getattr(down, value)) / (2.0 * step)
             np.testing.assert_allclose(
                 by[:, column], numeric, rtol=2e-6, atol=2e-8, err_msg=f"{value} by {name}"
@@ -73,7 +73,7 @@ def test_hazard_at_the_event_is_the_limit_of_the_curve():
             order * first + order * design.hazard_panels[i] - 1
         )  # last node of the panel that ends at the event
         assert design.node_day[node] < design.event_day[i]
-        assert np.log(curves.node_hazard[node]) == pytest.approx(terms.log_hazard[i], abs=0.05)
+        assert np.log(curves.node_hazard[node]) == pytest.approx(terms.log_event[i], abs=0.05)
 
 
 def test_patients_without_measurements_and_panels_after_the_event():
@@ -94,21 +94,21 @@ def test_pull_back_is_the_product_with_the_jacobian():
     rng = np.random.default_rng(3)
     design = panels.design
     to_log_m = rng.standard_normal(design.measurement_day.size)
-    to_cumulative, to_log_hazard = rng.standard_normal((2, N))
+    to_cumulative, to_log_event = rng.standard_normal((2, N))
     individual, shared = np.full((N, 6), np.nan), np.full(4, np.nan)
     pull_back(
         design,
         to_log_m,
         to_cumulative,
-        to_log_hazard,
+        to_log_event,
         terms.by_marker,
         terms.by_cumulative,
-        terms.by_log_hazard,
+        terms.by_log_event,
         individual,
         shared,
     )
     patient = np.repeat(np.arange(N), np.diff(design.measurement_offset))
-    of_event = to_cumulative[:, None] * terms.by_cumulative + to_log_hazard[:, None] * terms.by_log_hazard
+    of_event = to_cumulative[:, None] * terms.by_cumulative + to_log_event[:, None] * terms.by_log_event
     of_marker = np.zeros((N, 6))
     np.add.at(of_marker, patient, to_log_m[:, None] * terms.by_marker)
     np.testing.assert_allclose(individual[:, :5], of_event[:, :5] + of_marker[:, :5], rtol=1e-12)

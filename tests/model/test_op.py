@@ -107,21 +107,23 @@ def test_shapes_are_known_without_running(joint):
     assert [tuple(shape) for shape in shapes] == [(10,), (N,), (N,), (10, 6), (N, 10), (N, 10)]
 
 
-def test_gradient_of_the_measurement_term():
+@pytest.mark.parametrize("nu", [np.inf, 4.0])
+def test_gradient_of_the_measurement_term(nu):
     value = np.array([0.5, 27.0, 3.0, 0.5])
     below = np.array([True, False, False, True])
 
-    def term(log_m, log_add, log_prop):
-        return MeasurementTerm()(log_m, value, below, pt.exp(log_add), pt.exp(log_prop))[0].sum()
+    def term(log_m, log_add, log_prop, log_scale):
+        residual = (pt.exp(log_add), pt.exp(log_prop), nu * pt.exp(log_scale) if np.isfinite(nu) else nu)
+        return MeasurementTerm()(log_m, value, below, *residual)[0].sum() + 0.0 * log_scale
 
-    at = [np.array([-0.3, 3.4, 0.8, 2.0]), np.log(0.45), np.log(0.08)]
+    at = [np.array([-0.3, 3.4, 0.8, 2.0]), np.log(0.45), np.log(0.08), np.array(0.0)]
     verify_grad(term, at, rng=np.random.default_rng(1), mode="NUMBA", abs_tol=1e-4, rel_tol=1e-4)
 
 
 def test_measurement_term_refuses_second_derivatives_and_odd_shapes():
     log_m = pt.dvector()
-    term, partial = MeasurementTerm()(log_m, np.ones(2), np.zeros(2, dtype=bool), 0.4, 0.08)
+    term, partial = MeasurementTerm()(log_m, np.ones(2), np.zeros(2, dtype=bool), 0.4, 0.08, np.inf)
     with pytest.raises(NotImplementedError, match="second derivatives"):
         pytensor.grad(partial.sum() + term.sum(), log_m)
     with pytest.raises(TypeError, match="vectors"):
-        MeasurementTerm()(pt.dscalar(), np.ones(2), np.zeros(2, dtype=bool), 0.4, 0.08)
+        MeasurementTerm()(pt.dscalar(), np.ones(2), np.zeros(2, dtype=bool), 0.4, 0.08, np.inf)

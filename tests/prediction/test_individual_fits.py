@@ -9,7 +9,7 @@ import xarray as xr
 from bayes_isa.errors import DataError, ModelError
 from bayes_isa.kernels.evaluate import evaluate_terms
 from bayes_isa.model.joint_data import prepare
-from bayes_isa.model.likelihood import kernel_parameters
+from bayes_isa.model.patient_terms import kernel_parameters
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.prediction.individual_fits import individual_fits
 from tests.prediction.estimates import scattered

@@ -53,27 +53,32 @@ def log_m_and_hazard(
     visits: np.ndarray,
     event_day: float,
     rtol: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    more_days: np.ndarray | None = None,
+) -> tuple[np.ndarray, ...]:
     """log M (n_sets, n_visits) at sorted days >= 0, H (n_sets,) at the event day, log hazard (n_sets,) at it.
+
+    With `more_days` (m,), up to the event day, also H at those, (n_sets, m).
 
     `exposure` gives the value just before a jump when asked at a jump, so every stretch begins a little after its
     start.
     """
     last = max(event_day, visits.max(initial=0.0))
-    edges = np.unique(np.concatenate([[0.0, _FIRST_DAY], breaks, visits, [event_day, last]]))
+    more = np.empty(0) if more_days is None else more_days
+    edges = np.unique(np.concatenate([[0.0, _FIRST_DAY], breaks, visits, more, [event_day, last]]))
     edges = edges[(edges >= 0.0) & (edges <= last)]
     n = sets.m0.size
     state = np.zeros(2 * n)
     log_m = np.full((n, visits.size), np.log(sets.m0)[:, None])
-    hazard = np.zeros(n)
+    hazard, earlier = np.zeros(n), np.zeros((n, more.size))
     for start, end in itertools.pairwise(edges):
         state = _stretch(sets, exposure, start, end, state, end <= event_day, rtol)
         now = np.log(sets.m0) + sets.kl * end - sets.kd * state[:n]
         log_m[:, visits == end] = now[:, None]
+        earlier[:, more == end] = state[n:, None]
         if end == event_day:
             hazard = state[n:].copy()
             log_hazard = _log_hazard(sets, end, state[:n], *exposure(end))
-    return log_m, hazard, log_hazard
+    return (log_m, hazard, log_hazard) if more_days is None else (log_m, hazard, log_hazard, earlier)
 
 
 def measurement_sum(

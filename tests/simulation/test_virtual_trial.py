@@ -196,3 +196,8 @@ def test_no_dropout_and_long_follow_up_leave_few_censored():
     made = draw_virtual_trial(40, seed=3, follow_up_months=(60.0, 60.0), dropout_per_year=0.0)
     censored = ~made.trial.pfs["event"]
     assert (made.trial.pfs["day"][censored] == made.trial.pfs["day"].max()).all() or not censored.any()
+
+
+def test_visits_must_be_apart():
+    with pytest.raises(DataError, match="pfs_visit_days"):
+        draw_virtual_trial(3, seed=1, pfs_visit_days=0.0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bayes_isa.data.checks import identity, measurements, patients, treatment, units
+from bayes_isa.data.checks import events, identity, measurements, patients, treatment, units
 from bayes_isa.data.checks.check import Check
 from bayes_isa.data.tables import Tables
 from bayes_isa.errors import Problem
 
 CHECKS: tuple[Check, ...] = (
-    identity.CHECKS + patients.CHECKS + treatment.CHECKS + measurements.CHECKS + units.CHECKS
+    identity.CHECKS + patients.CHECKS + treatment.CHECKS + events.CHECKS + measurements.CHECKS + units.CHECKS
 )
 
 
