@@ -24,7 +24,8 @@ kernels      M-protein, hazard and likelihood by quadrature, with their derivati
 model        prior sets, ModelSpec, build_model, log_likelihood
 inference    fit, save_fit, load_fit, diagnose, elpd_loo, compare_models
 simulation   virtual trials, simulated trials, comparison of regimens
-prediction   checks: replicates of the trial, VPCs, residuals, individual fits, prior predictive and sensitivity
+prediction   checks: replicates of the trial, VPCs, residuals, individual fits, prior predictive and sensitivity,
+             calibration
 plots        one figure a function
 cli          the command `bayes-isa`
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from bayes_isa.model.likelihood import log_likelihood
     from bayes_isa.model.priors import Prior, PriorSet, load_priors
     from bayes_isa.model.spec import ModelSpec
+    from bayes_isa.plots.plot_calibration import plot_calibration
     from bayes_isa.plots.plot_eta import plot_eta
     from bayes_isa.plots.plot_individuals import plot_individuals
     from bayes_isa.plots.plot_km_vpc import plot_km_vpc
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from bayes_isa.plots.plot_prior_sensitivity import plot_prior_sensitivity
     from bayes_isa.plots.plot_residuals import plot_residuals
     from bayes_isa.plots.plot_vpc import plot_vpc
+    from bayes_isa.prediction.calibrate import calibrate
     from bayes_isa.prediction.eta_shrinkage import eta_shrinkage
     from bayes_isa.prediction.individual_fits import individual_fits
     from bayes_isa.prediction.km_vpc import km_vpc
@@ -92,6 +95,7 @@ _MODULE_OF = {
     "TwoArmTrial": "bayes_isa.simulation.assurance",
     "assurance": "bayes_isa.simulation.assurance",
     "build_model": "bayes_isa.model.build",
+    "calibrate": "bayes_isa.prediction.calibrate",
     "compare_models": "bayes_isa.inference.compare_models",
     "compare_regimens": "bayes_isa.simulation.compare",
     "diagnose": "bayes_isa.inference.diagnose",
@@ -108,6 +112,7 @@ _MODULE_OF = {
     "load_priors": "bayes_isa.model.priors",
     "log_likelihood": "bayes_isa.model.likelihood",
     "open_trials": "bayes_isa.simulation.chunks",
+    "plot_calibration": "bayes_isa.plots.plot_calibration",
     "plot_eta": "bayes_isa.plots.plot_eta",
     "plot_individuals": "bayes_isa.plots.plot_individuals",
     "plot_km_vpc": "bayes_isa.plots.plot_km_vpc",
@@ -147,6 +152,7 @@ __all__ = [
     "TwoArmTrial",
     "assurance",
     "build_model",
+    "calibrate",
     "compare_models",
     "compare_regimens",
     "diagnose",
@@ -163,6 +169,7 @@ __all__ = [
     "load_priors",
     "log_likelihood",
     "open_trials",
+    "plot_calibration",
     "plot_eta",
     "plot_individuals",
     "plot_km_vpc",

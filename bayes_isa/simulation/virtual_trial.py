@@ -40,7 +40,6 @@ _YEAR_DAYS = 365.25
 # Panels are made for the one true parameter set, so a tight tolerance costs little.
 _TOLERANCE = 1e-6
 _DAY_DIGITS = 6  # of a PFS day, so that the hazard up to it stays as drawn even when it is a matter of hours
-_FIRST_DAY = 1e-5  # a second after the first dose: day 0 is the baseline
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,8 @@ def draw_virtual_trial(
     Choices, none of them published:
 
     - PFS by inversion of the cumulative hazard, dosing continued: progression is seen when it happens, not at
-      the next visit. The log-normal growth rates make a patient in a thousand progress within the first hour.
+      the next visit. The log-normal growth rates make a patient in a thousand progress within the first hour, and
+      one in two thousand within a second: moved to a later time, such a patient would contradict the model.
     - Follow-up ends administratively: entry is uniform over the time that leaves `follow_up_months` (least,
       most).
     - Patients are lost at a constant rate `dropout_per_year`, independent of everything: a few per cent
@@ -238,8 +238,7 @@ def _outcomes(
     progression = model.event_days(target, end)
     event = progression <= np.minimum(dropout, end)
     day = np.minimum(np.minimum(progression, dropout), end)
-    day = np.maximum(_rounded(day), _FIRST_DAY)
-    return day, event, event | (dropout < end)
+    return _rounded(day), event, event | (dropout < end)
 
 
 def _rounded(day: np.ndarray) -> np.ndarray:
