@@ -354,9 +354,7 @@ def calibrate(
     patients: Annotated[int, typer.Option(min=20, help="Patients of each.")] = 30,
     priors: Annotated[
         str | None,
-        typer.Option(
-            help="Prior set or file; by default the published estimates, errors three times as wide."
-        ),
+        typer.Option(help="Prior set or file; by default the published estimates, errors twice as wide."),
     ] = None,
     coordinates: Annotated[
         str, typer.Option(help="Sampling geometry: response, centered, noncentered or mixed.")
