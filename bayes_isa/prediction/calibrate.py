@@ -36,9 +36,12 @@ _MOST_DRAWS = 3200
 _TARGET_ACCEPT = 0.9
 # Designs drawn until every published covariate varies among the patients: one in fifty of 30 patients lacks one.
 _MOST_DESIGNS = 10
+# Trials drawn until nobody progresses earlier.
+_MOST_TRIALS = 100
+_EARLIEST_DAY = 0.1
 # Standard errors of the published estimates, from 201 patients, times this: a prior about as informative as 50
-# patients, so that posteriors of 30 hang on data and prior alike. At three times every tenth trial has a patient who
-# progresses within seconds. The error printed for k is 3 %, which no data could correct.
+# patients, so that posteriors of 30 hang on data and prior alike. The error printed for k is 3 %, which no data could
+# correct.
 _WIDENING = 2.0
 _WIDENING_OF_K = 5.0
 _LINK = Prior(
@@ -57,6 +60,7 @@ def calibrate(
     seed: int = 1,
     n_patients: int = 30,
     priors: PriorSet | str | None = None,
+    earliest_day: float = _EARLIEST_DAY,
     coordinates: str = "response",
     processes: int = 1,
     progress: Progress | None = None,
@@ -70,9 +74,12 @@ def calibrate(
     Ranked are every population parameter, the five of one patient, the log-likelihood, and a hazard ratio of two
     concentrations (see `bayes_isa.prediction.calibration_quantities`).
 
-    out        directory with a file for each replicate; an interrupted run continues from it
-    priors     of both simulation and fit; by default `calibration_priors()`
-    processes  run at once; each compiles the model once
+    out           directory with a file for each replicate; an interrupted run continues from it
+    priors        of both simulation and fit; by default `calibration_priors()`
+    earliest_day  replicates in which a patient progresses before this day are drawn anew, parameters and all, and
+                  counted (`redrawn`): growth that fast takes tens of times as many gradients a draw. Ranks are
+                  uniform for any data, so a choice by the data leaves them uniform; 0 takes every trial.
+    processes     run at once; each compiles the model once
 
     Returns the DataTree of `bayes_isa.inference.calibrate.collect`: ranks, tests of uniformity ("uniformity"), and
     "prior_sbc" for `arviz.plot_ecdf_pit`; `plot_calibration` draws it. Raises ModelError for a directory that holds
@@ -81,7 +88,7 @@ def calibrate(
     chosen = calibration_priors() if priors is None else priors
     prior_set = load_priors(chosen) if isinstance(chosen, str) else chosen
     experiment = JointExperiment(
-        prior_set.to_dict(), ModelSpec(coordinates=coordinates).to_dict(), n_patients, seed
+        prior_set.to_dict(), ModelSpec(coordinates=coordinates).to_dict(), n_patients, seed, earliest_day
     )
     return run_calibration(
         experiment, n_replicates=n_replicates, out=Path(out), processes=processes, progress=progress
@@ -120,6 +127,7 @@ class JointExperiment:
     spec: dict[str, Any]
     n_patients: int
     seed: int
+    earliest_day: float = _EARLIEST_DAY
 
     def settings(self) -> dict[str, Any]:
         """All that decides the outcome."""
@@ -156,8 +164,7 @@ class _JointReplicates:
         self.form: CompiledForm | None = None
 
     def __call__(self, number: int) -> Replicate:
-        of_prior, of_trial, of_sampler = np.random.SeedSequence([self.experiment.seed, number]).spawn(3)
-        virtual = self._trial(np.random.default_rng(of_prior), of_trial)
+        virtual, sampler_seed, redrawn = self.draw(number)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", BayesIsaWarning)
             model = build_model(virtual.trial, self.priors, self.spec)
@@ -165,7 +172,7 @@ class _JointReplicates:
             self.form = CompiledForm.of(model)
         record = record_of(model)
         assert record is not None  # build_model has just left it
-        fitted = self._sample(self.form, model, int(of_sampler.generate_state(1)[0]))
+        fitted = self._sample(self.form, model, sampler_seed)
         posterior = fitted["posterior"].to_dataset()
         draws = thinned(posterior)
         truth = fit_at_truth(virtual.truth)["posterior"].to_dataset().stack(sample=("chain", "draw"))
@@ -178,9 +185,23 @@ class _JointReplicates:
         except ValueError as error:
             raise ModelError(f"quantities of the truth or the posterior are {error}") from error
         facts = _facts(fitted, virtual.trial) | {
-            "warnings": float(sum(issubclass(w.category, BayesIsaWarning) for w in caught))
+            "warnings": float(sum(issubclass(w.category, BayesIsaWarning) for w in caught)),
+            "redrawn": float(redrawn),
         }
         return Replicate(number, found, facts)
+
+    def draw(self, number: int) -> tuple[VirtualTrial, int, int]:
+        """A replicate's trial at parameters from the prior, a seed for its sampler, how many trials were drawn before it."""
+        for attempt in range(_MOST_TRIALS):
+            seeds = np.random.SeedSequence([self.experiment.seed, number, attempt])
+            of_prior, of_trial, of_sampler = seeds.spawn(3)
+            virtual = self._trial(np.random.default_rng(of_prior), of_trial)
+            if virtual.trial.pfs["day"].min() >= self.experiment.earliest_day:
+                return virtual, int(of_sampler.generate_state(1)[0]), attempt
+        raise ModelError(
+            f"in each of {_MOST_TRIALS} trials somebody progresses before day {self.experiment.earliest_day:g}: "
+            "take an earlier day, fewer patients or narrower priors"
+        )
 
     def _trial(self, rng: np.random.Generator, seeds: np.random.SeedSequence) -> VirtualTrial:
         """A trial at parameters from the prior. Designs, which tell nothing of the parameters, are drawn until all

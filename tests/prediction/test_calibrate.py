@@ -24,16 +24,16 @@ from bayes_isa.simulation.virtual_trial import draw_virtual_trial
 _N = 24
 
 
-def _drawn(number: int, n: int = _N) -> Any:
-    experiment = JointExperiment(calibration_priors().to_dict(), ModelSpec().to_dict(), n, 1)
-    of_prior, of_trial, _ = np.random.SeedSequence([1, number]).spawn(3)
-    return experiment.start()._trial(np.random.default_rng(of_prior), of_trial)
+def _drawn(number: int, n: int = _N, **options: Any) -> Any:
+    experiment = JointExperiment(calibration_priors().to_dict(), ModelSpec().to_dict(), n, 1, **options)
+    return experiment.start().draw(number)[0]
 
 
 def test_trials_differ_and_carry_every_covariate():
     first, second = _drawn(0), _drawn(1)
     assert _drawn(0).trial.pfs.equals(first.trial.pfs)
     assert first.truth.parameters["KL_pop"] != second.truth.parameters["KL_pop"]
+    assert _drawn(0, earliest_day=10.0).trial.pfs["day"].min() >= 10.0
     for virtual in (first, second):
         data = prepare(virtual.trial, ModelSpec())
         assert not data.left_out
