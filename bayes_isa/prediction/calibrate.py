@@ -191,7 +191,7 @@ class _JointReplicates:
         return Replicate(number, found, facts)
 
     def draw(self, number: int) -> tuple[VirtualTrial, int, int]:
-        """A replicate's trial at parameters from the prior, a seed for its sampler, how many trials were drawn before it."""
+        """A replicate's trial at parameters from the prior, its sampler's seed, and how many were drawn before."""
         for attempt in range(_MOST_TRIALS):
             seeds = np.random.SeedSequence([self.experiment.seed, number, attempt])
             of_prior, of_trial, of_sampler = seeds.spawn(3)
