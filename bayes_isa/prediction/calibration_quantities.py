@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_isa.kernels.evaluate import Parameters, evaluate_terms
+from bayes_isa.kernels.hazard import make_shape
 from bayes_isa.kernels.panels import Panels, Timeline, build_panels
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.model.joint_data import JointData
@@ -52,8 +53,6 @@ class Quantities:
     @cached_property
     def _panels(self) -> Panels:
         """Two patients without measurements, each at one concentration up to the day."""
-        from bayes_isa.kernels.hazard import make_shape
-
         concentration, day = np.array(_CONCENTRATIONS), np.full(2, _DAY)
         none = np.zeros(3, dtype=np.int64)
         timeline = Timeline(none, np.empty(0), none, np.empty(0), day)
