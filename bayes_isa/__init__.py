@@ -24,7 +24,8 @@ kernels      M-protein, hazard and likelihood by quadrature, with their derivati
 model        prior sets, ModelSpec, build_model, log_likelihood
 inference    fit, save_fit, load_fit, diagnose, parameter_estimates, covariate_effects, elpd_loo, compare_models
 simulation   virtual trials, simulated trials, comparison of regimens, response, exposure
-prediction   checks: replicates of the trial, VPCs, residuals, individual fits, prior predictive and sensitivity
+prediction   checks: replicates of the trial, VPCs, residuals, individual fits, prior predictive and sensitivity,
+             calibration
 plots        one figure a function
 report       write_report: one HTML file for those who decide
 cli          the command `bayes-isa`
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from bayes_isa.model.likelihood import log_likelihood
     from bayes_isa.model.priors import Prior, PriorSet, load_priors
     from bayes_isa.model.spec import ModelSpec
+    from bayes_isa.plots.plot_calibration import plot_calibration
     from bayes_isa.plots.plot_covariate_effects import plot_covariate_effects
     from bayes_isa.plots.plot_eta import plot_eta
     from bayes_isa.plots.plot_exposure import plot_exposure
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from bayes_isa.plots.plot_residuals import plot_residuals
     from bayes_isa.plots.plot_response import plot_response
     from bayes_isa.plots.plot_vpc import plot_vpc
+    from bayes_isa.prediction.calibrate import calibrate
     from bayes_isa.prediction.eta_shrinkage import eta_shrinkage
     from bayes_isa.prediction.individual_fits import individual_fits
     from bayes_isa.prediction.km_vpc import km_vpc
@@ -103,6 +106,7 @@ _MODULE_OF = {
     "TwoArmTrial": "bayes_isa.simulation.assurance",
     "assurance": "bayes_isa.simulation.assurance",
     "build_model": "bayes_isa.model.build",
+    "calibrate": "bayes_isa.prediction.calibrate",
     "compare_models": "bayes_isa.inference.compare_models",
     "compare_regimens": "bayes_isa.simulation.compare",
     "covariate_effects": "bayes_isa.inference.covariate_effects",
@@ -122,6 +126,7 @@ _MODULE_OF = {
     "log_likelihood": "bayes_isa.model.likelihood",
     "open_trials": "bayes_isa.simulation.chunks",
     "parameter_estimates": "bayes_isa.inference.estimates",
+    "plot_calibration": "bayes_isa.plots.plot_calibration",
     "plot_covariate_effects": "bayes_isa.plots.plot_covariate_effects",
     "plot_eta": "bayes_isa.plots.plot_eta",
     "plot_exposure": "bayes_isa.plots.plot_exposure",
@@ -168,6 +173,7 @@ __all__ = [
     "TwoArmTrial",
     "assurance",
     "build_model",
+    "calibrate",
     "compare_models",
     "compare_regimens",
     "covariate_effects",
@@ -187,6 +193,7 @@ __all__ = [
     "log_likelihood",
     "open_trials",
     "parameter_estimates",
+    "plot_calibration",
     "plot_covariate_effects",
     "plot_eta",
     "plot_exposure",

@@ -429,6 +429,69 @@ def report(
         print(f"Report written to {out}")
 
 
+@app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option(help="Directory for the replicates; an interrupted run continues.")],
+    replicates: Annotated[int, typer.Option(min=20, help="Virtual trials drawn and fitted.")] = 200,
+    patients: Annotated[int, typer.Option(min=20, help="Patients of each.")] = 30,
+    priors: Annotated[
+        str | None,
+        typer.Option(help="Prior set or file; by default the published estimates, errors twice as wide."),
+    ] = None,
+    coordinates: Annotated[
+        str, typer.Option(help="Sampling geometry: response, centered, noncentered or mixed.")
+    ] = "response",
+    processes: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 1,
+    error_rate: Annotated[
+        float,
+        typer.Option(
+            min=1e-6, max=0.5, help="Probability that a right inference fails, all quantities together."
+        ),
+    ] = 0.01,
+    plot: Annotated[
+        Path | None, typer.Option(help="File for the ECDFs of ranks (.png, .pdf or .svg).")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="File for the table (CSV).")] = None,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Check the whole inference: parameters drawn from the prior, virtual trials fitted, the truths ranked.
+
+    Simulation-based calibration: when simulator, likelihood and sampler agree, each true value is equally likely to
+    have any rank among posterior draws. Ranks of all population parameters, one patient's, the log-likelihood and a
+    hazard ratio. Exit code 1 when any quantity fails at the error rate. Hours; safe to interrupt.
+
+    Example: bayes-isa calibrate --out calibration/ --processes 2 --plot ranks.png
+    """
+    from bayes_isa.cli.calibrate import run_calibrate
+    from bayes_isa.cli.inputs import require_picture
+    from bayes_isa.inference.storage import require_writable
+    from bayes_isa.model.priors import load_priors
+    from bayes_isa.model.spec import ModelSpec
+
+    with usage():
+        ModelSpec(coordinates=coordinates)
+        prior_set = None if priors is None else load_priors(priors)
+        require_picture(plot)
+    for path in filter(None, (plot, csv)):
+        require_writable(path)
+    sound = run_calibrate(
+        out,
+        replicates=replicates,
+        patients=patients,
+        priors=prior_set,
+        coordinates=coordinates,
+        processes=processes,
+        error_rate=error_rate,
+        plot=plot,
+        csv=csv,
+        seed=seed,
+        as_json=as_json,
+    )
+    if not sound:
+        raise typer.Exit(EXIT_FAILED)
+
+
 @app.command("virtual-trial")
 def virtual_trial(
     out: Annotated[Path, typer.Option(help="Directory for the files, made if need be.")],

@@ -39,8 +39,8 @@ VISIT_DAYS = 28.0  # M-protein at baseline and every 4 weeks, as in the studies
 _YEAR_DAYS = 365.25
 # Panels are made for the one true parameter set, so a tight tolerance costs little.
 _TOLERANCE = 1e-6
+_NO_FOLLOW_UP = 1e-5  # a second: a PFS time must lie after day 0
 _DAY_DIGITS = 6  # of a PFS day, so that the hazard up to it stays as drawn even when it is a matter of hours
-_FIRST_DAY = 1e-5  # a second after the first dose: day 0 is the baseline
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def draw_virtual_trial(
       the next visit, unless `pfs_visit_days` (28: with the M-protein) says how far apart visits are. Then an
       event lies between two of them, (day_lower, day_upper], PFS is censored at the last one, treatment goes on
       until progression is seen, and an event that no visit within follow-up sees is censored. The log-normal
-      growth rates make a patient in a thousand progress within the first hour.
+      growth rates make a patient in a thousand progress within the first hour, and one in two thousand within a
+      second: moved to a later time, such a patient would contradict the model.
     - Follow-up ends administratively: entry is uniform over the time that leaves `follow_up_months` (least,
       most).
     - Patients are lost at a constant rate `dropout_per_year`, independent of everything: a few per cent
@@ -251,8 +252,7 @@ def _outcomes(
     progression = model.event_days(target, end)
     event = progression <= np.minimum(dropout, end)
     day = np.minimum(np.minimum(progression, dropout), end)
-    day = np.maximum(_rounded(day), _FIRST_DAY)
-    return day, event, event | (dropout < end), np.minimum(dropout, end)
+    return _rounded(day), event, event | (dropout < end), np.minimum(dropout, end)
 
 
 def at_visits(pfs: pd.DataFrame, followed: np.ndarray, visit_days: float) -> pd.DataFrame:
@@ -266,7 +266,7 @@ def at_visits(pfs: pd.DataFrame, followed: np.ndarray, visit_days: float) -> pd.
     seen = event & (upper <= followed)
     last = visit_days * np.floor(np.where(event, followed, day) / visit_days)
     return pfs.assign(
-        day=np.where(seen, upper, np.maximum(last, _FIRST_DAY)),
+        day=np.where(seen, upper, np.maximum(last, _NO_FOLLOW_UP)),
         event=seen.astype(int),
         day_lower=np.where(seen, upper - visit_days, np.nan),
         day_upper=np.where(seen, upper, np.nan),
