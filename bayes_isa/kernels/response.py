@@ -10,9 +10,8 @@ D = g - q is the net log change up to tb, v = log g + log q what the data hardly
 log level at ta.
 
 Where a patient's data do not fix the net change (followed for days, or below the LLOQ to the end) that valley does not
-exist, but often a wall: growth must not outrun kill. There coordinates that are linear in phi but for Jt are
-straighter, with the wall across their last axis: psi = (log M0, v, log R, log EC50, log g - log q) (kind RATIO), or,
-where kill hardly matters, psi = (log M0, log q, log R, log EC50, log g) (GROWTH).
+exist, but often a wall: growth must not outrun kill. There psi = (log M0, v, log R, log EC50, log g - log q)
+(`open`) is straighter: linear in phi but for Jt, with the wall across its last axis.
 
 The map need not match the data to be right: it is a smooth bijection with known Jacobian at any parameters.
 """
@@ -27,8 +26,6 @@ from numba import njit
 
 from bayes_isa.kernels.elementary import FASTMATH
 
-# Kinds of coordinates.
-NET, RATIO, GROWTH = 0, 1, 2
 # Keeps the mean effect positive for a patient without any drug in the window; the map stays one-to-one.
 _LEAST_EFFECT = 1e-3
 # Decay over an interval below which differences of exponentials lose more digits than a series of two terms.
@@ -43,7 +40,7 @@ class Window(NamedTuple):
     edge: np.ndarray  # (n_patients, n_intervals + 1) days from 0 to tb
     effect: np.ndarray  # (n_patients, n_intervals, n_samples) concentrations spread over each interval, mg/L
     dexamethasone: np.ndarray  # (n_patients, n_intervals) mean, umol/L
-    kind: np.ndarray  # (n_patients,) of int: NET, or RATIO or GROWTH where data do not fix the net change
+    open: np.ndarray  # (n_patients,) of bool: data do not fix the net change
     saturation: float
 
 
@@ -106,31 +103,26 @@ def _split(difference, v):
 
 
 @njit(inline="always", error_model="numpy")
-def _phi_from_linear(window, i, psi, k, phi):
-    """RATIO and GROWTH coordinates; returns the log Jacobian."""
+def _phi_from_open(window, i, psi, k, phi):
     ec50 = math.exp(psi[3]) if psi.size == 5 else 0.0
     _, at_b = _kill_integrals(window, i, math.exp(psi[2]), ec50, k)
-    ratio = window.kind[i] == RATIO
-    log_growth = 0.5 * (psi[1] + psi[-1]) if ratio else psi[-1]
-    log_kill = 0.5 * (psi[1] - psi[-1]) if ratio else psi[1]
     phi[0] = psi[0]
-    phi[1] = log_growth - math.log(window.tb[i])
-    phi[2] = log_kill - math.log(at_b.value)
+    phi[1] = 0.5 * (psi[1] + psi[-1]) - math.log(window.tb[i])
+    phi[2] = 0.5 * (psi[1] - psi[-1]) - math.log(at_b.value)
     phi[3:] = psi[2:-1]
-    return -math.log(2.0) if ratio else 0.0
+    return -math.log(2.0)
 
 
 @njit(inline="always", error_model="numpy")
-def _phi_by_linear(window, i, psi, k, by_psi, by_k):
+def _phi_by_open(window, i, psi, k, by_psi, by_k):
     d = psi.size
     ec50 = math.exp(psi[3]) if d == 5 else 0.0
     _, at_b = _kill_integrals(window, i, math.exp(psi[2]), ec50, k)
-    ratio = window.kind[i] == RATIO
     by_psi[0, 0] = 1.0
-    by_psi[1, 1] = 0.5 if ratio else 0.0
-    by_psi[1, d - 1] = 0.5 if ratio else 1.0
-    by_psi[2, 1] = 0.5 if ratio else 1.0
-    by_psi[2, d - 1] = -0.5 if ratio else 0.0
+    by_psi[1, 1] = 0.5
+    by_psi[1, d - 1] = 0.5
+    by_psi[2, 1] = 0.5
+    by_psi[2, d - 1] = -0.5
     by_psi[2, 2] = -at_b.by_r / at_b.value
     by_psi[3, 2] = 1.0
     if d == 5:
@@ -142,8 +134,8 @@ def _phi_by_linear(window, i, psi, k, by_psi, by_k):
 @njit(nogil=True, cache=True, error_model="numpy")
 def phi_from_psi(window: Window, i: int, psi: np.ndarray, k: float, phi: np.ndarray) -> float:
     """Fill `phi` (d,) of patient i; returns log |d phi / d psi|."""
-    if window.kind[i] != NET:
-        return _phi_from_linear(window, i, psi, k, phi)
+    if window.open[i]:
+        return _phi_from_open(window, i, psi, k, phi)
     growth, kill, total = _split(psi[1], psi[2])
     r = math.exp(psi[3])
     ec50 = math.exp(psi[4]) if psi.size == 5 else 0.0
@@ -165,12 +157,11 @@ def psi_from_phi(window: Window, i: int, phi: np.ndarray, k: float, psi: np.ndar
     at_a, at_b = _kill_integrals(window, i, r, ec50, k)
     log_growth = phi[1] + math.log(window.tb[i])
     log_kill = phi[2] + math.log(at_b.value)
-    if window.kind[i] != NET:
-        ratio = window.kind[i] == RATIO
+    if window.open[i]:
         psi[0] = phi[0]
-        psi[1] = log_growth + log_kill if ratio else log_kill
+        psi[1] = log_growth + log_kill
         psi[2:-1] = phi[3:]
-        psi[-1] = log_growth - log_kill if ratio else log_growth
+        psi[-1] = log_growth - log_kill
         return
     growth, kill = math.exp(log_growth), math.exp(log_kill)
     psi[0] = phi[0] + growth * window.ta[i] / window.tb[i] - kill * at_a.value / at_b.value
@@ -195,8 +186,8 @@ def phi_by_psi(
     by_psi[:] = 0.0
     by_k[:] = 0.0
     log_jacobian[:] = 0.0
-    if window.kind[i] != NET:
-        _phi_by_linear(window, i, psi, k, by_psi, by_k)
+    if window.open[i]:
+        _phi_by_open(window, i, psi, k, by_psi, by_k)
         return
     growth, kill, total = _split(psi[1], psi[2])
     r = math.exp(psi[3])

@@ -64,8 +64,8 @@ def unpack_coordinates(packed: np.ndarray, d: int, saturation: float) -> tuple[W
     n = packed.shape[0]
     at_effect = 3 + INTERVALS
     at_dexamethasone = at_effect + INTERVALS * SAMPLES
-    at_kind = at_dexamethasone + INTERVALS
-    at_curvature = at_kind + 1
+    at_open = at_dexamethasone + INTERVALS
+    at_curvature = at_open + 1
     at_pull = at_curvature + d * d
     at_linear = at_pull + d
     at_offset = at_linear + d * d
@@ -75,7 +75,7 @@ def unpack_coordinates(packed: np.ndarray, d: int, saturation: float) -> tuple[W
         _columns(packed, 2, INTERVALS + 1),
         _columns(packed, at_effect, INTERVALS * SAMPLES).reshape((n, INTERVALS, SAMPLES)),
         _columns(packed, at_dexamethasone, INTERVALS),
-        packed[:, at_kind].astype(np.int64),
+        packed[:, at_open] > 0.5,
         saturation,
     )
     whitening = Whitening(

@@ -34,9 +34,10 @@ _MOST_BLOCKS = 10  # data that say little about the population need a few; none 
 _AT_REST = 0.1
 _DRAWS = 10  # a round
 _FOR_SHARED = 4  # of which this many, far apart, set the parameters that all patients share
-# Where patients say little about a parameter its omega's posterior lies above the mode that EM finds (growth in the
-# colorectal data: half above on average), and walls come nearer: coordinates must be sound there too.
-_WIDER = 1.5
+# Posterior SDs of log omega that a wide population is up. Where patients say little about a parameter the posterior of
+# its omega lies well above the mode that EM finds (growth in the colorectal data: by two SDs), and walls come nearer.
+_WIDER = 4.0
+_WIDEST = 2.0  # times: where patients say next to nothing a wider population only shows its prior
 _FINAL_DRAWS = 192  # moments of 5 numbers to about a tenth of an SD, at the autocorrelation of these chains
 # Panels made accurate at 24 such sets and at 48 are equally accurate between them; thinned as neighbours say the same.
 _PLAUSIBLE = 48
@@ -66,9 +67,10 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     """
     windows = response_windows(data)
     population, pilot = _estimated(data, priors, windows[0])
-    wide = replace(population, omega=_WIDER * population.omega)
-    near_draws, wide_draws = (_draws(data, pilot, each) for each in (population, wide))
-    chosen = best_coordinates(windows, near_draws, wide_draws, lambda phi: density_of_phi(data, wide, phi)[0])
+    near_draws = _draws(data, pilot, population)
+    wide = _widened(population, near_draws.phi)
+    wide_draws = _draws(data, pilot, wide)
+    chosen = best_coordinates(windows, near_draws, wide_draws)
     failed = np.flatnonzero(~(pilot.frame.sound & np.isfinite(chosen.score)))
     names = tuple(data.patient_ids[i] for i in failed)
     return WarmStart(
@@ -107,9 +109,19 @@ def _estimated(data: JointData, priors: PriorSet, window: Window) -> tuple[Popul
 
 def _draws(data: JointData, pilot: Pilot, population: Population) -> IndividualDraws:
     draws = pilot.draw(population, _FINAL_DRAWS)
-    return IndividualDraws(
-        population, draws, np.stack([density_of_phi(data, population, phi)[1] for phi in draws])
-    )
+    by_phi = np.stack([density_of_phi(data, population, phi)[1] for phi in draws])
+    return IndividualDraws(population, lambda phi: density_of_phi(data, population, phi)[0], draws, by_phi)
+
+
+def _widened(population: Population, draws: np.ndarray) -> Population:
+    """The population with omegas at the upper end of their posterior, judged by draws of phi given the population.
+
+    A patient who leaves the share r of omega^2 undetermined has the information 2 (1 - r)^2 on log omega.
+    """
+    undetermined = np.minimum(draws.var(axis=0) / population.omega**2, 1.0)
+    information = np.sum(2.0 * (1.0 - undetermined) ** 2, axis=0)
+    spread = np.minimum(_WIDER / np.sqrt(np.maximum(information, 1e-6)), np.log(_WIDEST))
+    return replace(population, omega=population.omega * np.exp(spread))
 
 
 def _plausible(wide: Population, draws: np.ndarray, rng: np.random.Generator) -> ReferenceParameters:

@@ -6,8 +6,8 @@ on a draw is -eps, that of a standard normal.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,23 +32,25 @@ _LOST = 50.0
 # A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
 _WALL_AT = 3.5
 _WALL = 1.5
+_BESIDE = 2.0  # SDs along another axis
 # There, of these bends the strongest that leaves the furthest of the draws this near: few draws come to a wall, so that
 # fitting them hardly sees it.
 _WALL_BENDS = np.array([0.6, 1.0, 1.3, 1.6, 2.0, 2.5])
 _NEAR = 6.0
 
 
-# log-density (n_patients,) of phi (n_patients, d), up to a constant
+# Log-density (n_patients,) of phi or eps (n_patients, d), up to a constant.
 Density = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class IndividualDraws:
-    """Draws of phi (draw, patient, d) from the patients' posteriors at a population, and the density's log gradient."""
+    """Draws of phi (draw, patient, d) from the patients' posteriors at a population, with the density they are from."""
 
     population: Population
+    density: Density
     phi: np.ndarray
-    by_phi: np.ndarray
+    by_phi: np.ndarray  # gradients of the log-density
 
 
 @dataclass(frozen=True)
@@ -60,28 +62,41 @@ class Coordinates:
     score: np.ndarray  # (n_patients,) variance of |force|^2 over that of a standard normal; inf unusable
 
 
-def best_coordinates(
-    windows: list[Window], near: IndividualDraws, wide: IndividualDraws, density: Density
-) -> Coordinates:
+def best_coordinates(windows: list[Window], near: IndividualDraws, wide: IndividualDraws) -> Coordinates:
     """For each patient the best of the whitenings in the given windows, bent where that helps and at walls.
 
-    `near` are draws at the population estimate, `wide` at one with wider omegas: coordinates must do at both. Walls are
-    looked for with the log-density at the wide one.
+    `near` are draws at the population estimate, `wide` at one with wider omegas. Coordinates of the net change must do
+    at both; open ones straighten some posteriors better.
     """
-    best: Coordinates | None = None
+    *nets, last = windows
+    net, open_one = _best_of(nets, (near, wide)), _best_of([last], (near,))
+    at_estimate, open_score = _score(net, (near,)), _score(open_one, (near,))
+    use = last.open & (open_score < at_estimate)
+    best = _better(net, replace(open_one, score=np.where(use, -1.0, np.inf)))
+    score = np.where(use, open_score, at_estimate)
+    lost = ~(score < _LOST)
+    uninformed = _uninformed(last, near.population)
+    best = _better(best, replace(uninformed, score=np.where(lost, -np.inf, np.inf)))
+    return replace(best, score=np.where(lost, np.inf, score))
+
+
+def _best_of(windows: list[Window], draws: Sequence[IndividualDraws]) -> Coordinates:
+    """The best whitenings in the windows, judged by all the draws, with bends; walls looked for at the last ones."""
     # What the data say of their own shows best against a wide population; near the estimate it may not show at all.
-    for window, (first, second) in itertools.product(windows, ((near, wide), (wide, near))):
-        candidate = _whitened(window, first, second)
-        best = candidate if best is None else _better(best, candidate)
-    assert best is not None
-    best = _bent(best, near, wide)
-    lost = ~(best.score < _LOST)
-    uninformed = _uninformed(windows[-1], near.population)
-    best = _better(best, replace(uninformed, score=np.where(lost, -1.0, np.inf)))
-    reach = np.maximum(_reach(best, near), _reach(best, wide))
-    return replace(
-        _bent_at_walls(best, wide.population, density, reach), score=np.where(lost, np.inf, best.score)
-    )
+    candidates = [_whitened(window, centre, draws) for window in windows for centre in draws]
+    return _bent_at_walls(_bent(functools.reduce(_better, candidates), draws), draws)
+
+
+def _in_eps(coordinates: Coordinates, draws: IndividualDraws) -> Density:
+    """Log-density of eps (n_patients, d) that the draws are from."""
+    window, whitening, population = coordinates.window, coordinates.whitening, draws.population
+
+    def log_density(at: np.ndarray) -> np.ndarray:
+        phi, log_jacobian = np.empty_like(at), np.empty(len(at))
+        unwhiten(window, whitening, at, population.mean, population.omega, population.k, phi, log_jacobian)
+        return draws.density(phi) + log_jacobian
+
+    return log_density
 
 
 def _reach(coordinates: Coordinates, draws: IndividualDraws) -> np.ndarray:
@@ -102,63 +117,68 @@ def _uninformed(window: Window, population: Population) -> Coordinates:
     return Coordinates(window, whitening, np.full(len(centre), np.inf))
 
 
-def _bent_at_walls(
-    coordinates: Coordinates, population: Population, density: Density, reach: np.ndarray
-) -> Coordinates:
-    window, whitening = coordinates.window, coordinates.whitening
-
-    def log_density(at: np.ndarray) -> np.ndarray:
-        phi, log_jacobian = np.empty_like(at), np.empty(len(at))
-        unwhiten(window, whitening, at, population.mean, population.omega, population.k, phi, log_jacobian)
-        return density(phi) + log_jacobian
-
-    n, d = whitening.pull.shape
-    base = log_density(np.zeros((n, d)))
+def _bent_at_walls(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coordinates:
+    """Stronger bends where an axis runs into a wall of the posterior that the last draws are from."""
+    whitening = coordinates.whitening
+    reach = np.max([_reach(coordinates, each) for each in draws], axis=0)
+    log_density = _in_eps(coordinates, draws[-1])
+    d = whitening.pull.shape[1]
     bends = {"below": whitening.below.copy(), "above": whitening.above.copy()}
     for bend, side, reached in zip(bends.values(), (-1.0, 1.0), reach, strict=True):
         for j in range(d):
-            at = np.zeros((n, d))
-            at[:, j] = side * _WALL_AT
-            # A curve that overflows is the steepest of walls.
-            with np.errstate(over="ignore", invalid="ignore"):
-                fall = base - log_density(at)
-            for i in np.flatnonzero(~(fall <= _WALL * 0.5 * _WALL_AT**2)):
-                near = _WALL_BENDS[np.sinh(_WALL_BENDS * reached[i, j]) / _WALL_BENDS <= _NEAR]
-                bend[i, j] = max([bend[i, j], *near])
+            for i in np.flatnonzero(_runs_into_a_wall(log_density, whitening.pull.shape, j, side)):
+                soft = _WALL_BENDS[np.sinh(_WALL_BENDS * reached[i, j]) / _WALL_BENDS <= _NEAR]
+                bend[i, j] = max([bend[i, j], *soft])
     return replace(coordinates, whitening=whitening._replace(**bends))
 
 
-def _whitened(window: Window, first: IndividualDraws, second: IndividualDraws) -> Coordinates:
-    """The whitening with centre and precision of the first draws, without bends, judged by both."""
-    psi, by_psi = _in_psi(window, first)
-    whitening, usable = _whitening(window, first.population, psi.mean(axis=0), _precision(psi, by_psi))
-    score = _score(window, whitening, first, second)
-    return Coordinates(window, whitening, np.where(usable & np.isfinite(score), score, np.inf))
+def _runs_into_a_wall(log_density: Density, shape: tuple[int, ...], j: int, side: float) -> np.ndarray:
+    """Whether each patient's density falls off a cliff far out on axis j, or beside it: a wall may stand askew."""
+    n, d = shape
+    base = log_density(np.zeros(shape))
+    wall = np.zeros(n, dtype=bool)
+    for other in range(d):
+        for beside in (0.0,) if other == j else (-_BESIDE, _BESIDE):
+            at = np.zeros(shape)
+            at[:, other] = beside
+            at[:, j] = side * _WALL_AT
+            # A curve that overflows is the steepest of walls.
+            with np.errstate(over="ignore", invalid="ignore"):
+                fall = base - log_density(at) - 0.5 * at[:, other] ** 2 * (other != j)
+            wall |= ~(fall <= _WALL * 0.5 * _WALL_AT**2)
+    return wall
 
 
-def _bent(coordinates: Coordinates, near: IndividualDraws, wide: IndividualDraws) -> Coordinates:
-    """The coordinates with the scales and bends that suit both sets of draws, where they are better for it."""
-    window, whitening = coordinates.window, coordinates.whitening
-    x, by_x = _standardised_both(window, whitening, near, wide)
-    scale, below, above = (np.empty(whitening.pull.shape) for _ in range(3))
+def _whitened(window: Window, centre: IndividualDraws, draws: Sequence[IndividualDraws]) -> Coordinates:
+    """The whitening with centre and precision of some draws, without bends, judged by all."""
+    psi, by_psi = _in_psi(window, centre)
+    whitening, usable = _whitening(window, centre.population, psi.mean(axis=0), _precision(psi, by_psi))
+    coordinates = Coordinates(window, whitening, np.zeros(len(usable)))
+    return replace(coordinates, score=np.where(usable, _score(coordinates, draws), np.inf))
+
+
+def _bent(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coordinates:
+    """The coordinates with the scales and bends that suit all draws, where they are better for it."""
+    x, by_x = _standardised_all(coordinates, draws)
+    scale, below, above = (np.empty(coordinates.score.shape + x.shape[2:]) for _ in range(3))
     _fit_bends(x[::_FIT_EVERY], by_x[::_FIT_EVERY], _SCALES, _BENDS, scale, below, above)
-    whitening = whitening._replace(scale=scale, below=below, above=above)
-    score = _force_variance(x, by_x, scale, below, above)
-    bent_ones = Coordinates(window, whitening, np.where(np.isfinite(score), score, np.inf))
-    return _better(coordinates, bent_ones)
+    whitening = coordinates.whitening._replace(scale=scale, below=below, above=above)
+    bent_ones = replace(coordinates, whitening=whitening)
+    return _better(coordinates, replace(bent_ones, score=_score(bent_ones, draws)))
 
 
-def _score(
-    window: Window, whitening: Whitening, first: IndividualDraws, second: IndividualDraws
-) -> np.ndarray:
-    x, by_x = _standardised_both(window, whitening, first, second)
-    return _force_variance(x, by_x, whitening.scale, whitening.below, whitening.above)
+def _score(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.ndarray:
+    whitening = coordinates.whitening
+    score = _force_variance(
+        *_standardised_all(coordinates, draws), whitening.scale, whitening.below, whitening.above
+    )
+    return np.where(np.isfinite(score), score, np.inf)
 
 
-def _standardised_both(
-    window: Window, whitening: Whitening, first: IndividualDraws, second: IndividualDraws
+def _standardised_all(
+    coordinates: Coordinates, draws: Sequence[IndividualDraws]
 ) -> tuple[np.ndarray, np.ndarray]:
-    parts = [_standardised(window, whitening, draws) for draws in (first, second)]
+    parts = [_standardised(coordinates.window, coordinates.whitening, each) for each in draws]
     x, by_x = (np.concatenate(part) for part in zip(*parts, strict=True))
     return x, by_x
 

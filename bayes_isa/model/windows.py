@@ -9,13 +9,14 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 
-from bayes_isa.kernels.response import GROWTH, NET, RATIO, Window, phi_by_psi, phi_from_psi, psi_from_phi
+from bayes_isa.kernels.response import Window, phi_by_psi, phi_from_psi, psi_from_phi
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.pk import mean_exposure
 
 # A value above this multiple of its LLOQ has a residual error near its proportional part: it fixes the curve.
 _CLEARLY_ABOVE = 3.0
 SAMPLES = 12  # concentrations per interval: enough to tell an empty plasma from a full one
+_EARLIEST = 1e-290  # days: keeps the mean exposure of an interval that has no length finite
 _HALF = 4  # on either side of ta; halving it visibly curves the valleys again, doubling it changes little
 INTERVALS = 2 * _HALF
 
@@ -23,8 +24,8 @@ INTERVALS = 2 * _HALF
 def response_windows(data: JointData) -> list[Window]:
     """Candidates; tb: the last assessment clearly above the LLOQ, else the first after baseline, else the PFS time.
 
-    ta is the middle one of the assessments clearly above, baseline, or the first after it. The last two are up to the
-    PFS time, as walls stand at the end of follow-up.
+    ta is the middle one of the assessments clearly above, baseline, or the first after it. The last window is open: up
+    to the PFS time, as walls stand at the end of follow-up.
     """
     event = data.panels.design.event_day
     tb, middle, first = (np.empty(data.trial.n_patients) for _ in range(3))
@@ -34,8 +35,9 @@ def response_windows(data: JointData) -> list[Window]:
         middle[i] = np.concatenate([[0.0], known])[(known.size + 1) // 2]
         first[i] = min([tb[i], *days[:1]])
     windows = [_window(data, ta, tb) for ta in (middle, 0.0 * tb, first)]
-    to_the_end = _window(data, 0.0 * tb, event)
-    return [*windows, *(to_the_end._replace(kind=np.full(tb.shape, kind)) for kind in (GROWTH, RATIO))]
+    # Of a patient without an assessment after baseline only the PFS time is known: its wall is across the net change.
+    assessed = np.array([days.size > 0 for days, _ in _assessments(data)])
+    return [*windows, _window(data, 0.0 * tb, event)._replace(open=assessed)]
 
 
 def _assessments(data: JointData) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -51,8 +53,8 @@ def _assessments(data: JointData) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def _window(data: JointData, ta: np.ndarray, tb: np.ndarray) -> Window:
     edge = _edges(ta, tb)
     concentration, dexamethasone = _concentrations(data, edge), _mean_dexamethasone(data, edge)
-    kind = np.full(tb.shape, NET)
-    return Window(ta, tb, edge, concentration, dexamethasone, kind, data.shape.effect_saturation)
+    closed = np.zeros(tb.shape, dtype=bool)
+    return Window(ta, tb, edge, concentration, dexamethasone, closed, data.shape.effect_saturation)
 
 
 def _edges(ta: np.ndarray, tb: np.ndarray) -> np.ndarray:
@@ -81,7 +83,7 @@ def _concentrations(data: JointData, edge: np.ndarray) -> np.ndarray:
 def _mean_dexamethasone(data: JointData, edge: np.ndarray) -> np.ndarray:
     """Mean dexamethasone over each interval, from exact integrals up to its ends."""
     totals = [np.zeros(len(edge))]
-    totals += [mean_exposure(data.exposure, np.maximum(day, 1e-9))[1] * day for day in edge[:, 1:].T]
+    totals += [mean_exposure(data.exposure, np.maximum(day, _EARLIEST))[1] * day for day in edge[:, 1:].T]
     width = np.diff(edge, axis=1)
     means = np.diff(np.stack(totals, axis=1), axis=1) / np.where(width > 0.0, width, 1.0)
     return np.ascontiguousarray(means).clip(min=0.0)
