@@ -131,5 +131,6 @@ def _log_mixture(
         part = (
             np.log(share) - 0.5 * square / sd**2 - d * (np.log(sd) + 0.5 * _LOG_2PI) - log_root - log_jacobian
         )
-        total = np.logaddexp(total, part)
+        # So far out that eps overflows a Gaussian has no mass, whatever the map's slope there.
+        total = np.logaddexp(total, np.where(np.isfinite(square), part, -np.inf))
     return total

@@ -32,6 +32,9 @@ def smallest_ess(posterior: xr.Dataset) -> tuple[str, float]:
     """The variable (chain, draw, ...) with the smallest bulk ESS, and that ESS; nan when one did not move."""
     found = az.ess(posterior, method="bulk")
     worst = {str(name): float(np.min(values.to_numpy())) for name, values in found.data_vars.items()}
+    for name, values in posterior.data_vars.items():
+        if np.any(np.ptp(values.stack(sample=("chain", "draw")).to_numpy(), axis=-1) == 0.0):
+            worst[str(name)] = np.nan
     broken = [name for name, value in worst.items() if not np.isfinite(value)]
     name = broken[0] if broken else min(worst, key=lambda n: worst[n])
     return name, worst[name]

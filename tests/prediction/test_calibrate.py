@@ -74,6 +74,9 @@ def test_quantities_at_the_truth():
 def test_priors_are_wider_than_the_published():
     narrow, wide = bi.load_priors("published_2023"), calibration_priors()
     for name, prior in wide.parameters.items():
+        if name == "nu":  # of Student-t residuals: not published, so not widened
+            assert prior == narrow.parameters[name]
+            continue
         assert prior.kwargs["median"] == narrow.parameters[name].kwargs["median"]
         assert prior.kwargs["sigma"] > 1.9 * narrow.parameters[name].kwargs["sigma"]
     assert wide.link("slope").support()[0] == 0.0

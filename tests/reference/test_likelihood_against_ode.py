@@ -79,7 +79,8 @@ def draw_sets(n: int, priors: PriorSet, baseline: float, rng: np.random.Generato
     def drawn(prior) -> np.ndarray:
         return prior.quantiles(rng.uniform(0.05, 0.95, n))
 
-    population = {name: drawn(prior) for name, prior in priors.parameters.items()}
+    # nu is of Student-t residuals alone
+    population = {name: drawn(prior) for name, prior in priors.parameters.items() if name != "nu"}
     eta = truncnorm.rvs(-2.0, 2.0, size=(5, n), random_state=rng)
     kl, kd, r, ec50 = (
         population[f"{name}_pop"] * np.exp(population[f"omega_{name}"] * eta[1 + j])

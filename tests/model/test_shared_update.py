@@ -1,0 +1,62 @@
+"""What all patients share, given individual parameters: Newton's method finds the mode of its density."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bayes_isa.model.individuals import likelihood
+from bayes_isa.model.joint_data import JointData, prepare
+from bayes_isa.model.population import Population, means
+from bayes_isa.model.priors import load_priors
+from bayes_isa.model.shared_update import SharedParameters, update_shared
+from bayes_isa.model.spec import ModelSpec
+from bayes_isa.simulation.virtual_trial import VirtualTrial, draw_virtual_trial
+
+
+@pytest.fixture(scope="module")
+def virtual() -> VirtualTrial:
+    return draw_virtual_trial(40, seed=8)
+
+
+@pytest.fixture(scope="module")
+def data(virtual: VirtualTrial) -> JointData:
+    return prepare(virtual.trial, ModelSpec(covariates={"hazard": ("plasmacytoma",)}), rough=True)
+
+
+@pytest.fixture(scope="module")
+def truth(virtual: VirtualTrial, data: JointData) -> Population:
+    found = virtual.truth.parameters
+    individual = data.spec.individual
+    typical, omega = (
+        np.array([found[f"{a}{name}{b}"] for name in individual]) for a, b in (("", "_pop"), ("omega_", ""))
+    )
+    effects = {target: np.zeros(matrix.sizes["covariate"]) for target, matrix in data.covariates.items()}
+    shared = {name: found[name] for name in ("k", "Te", "s", "beta_link", "sigma_add", "sigma_prop")}
+    return Population(typical, effects, omega, shared, means(data, typical, effects))
+
+
+def test_it_ends_where_the_density_is_flat(virtual: VirtualTrial, data: JointData, truth: Population) -> None:
+    parameters = SharedParameters.of(data, load_priors("weakly_informative"))
+    phi = virtual.truth.individual.filter(like="log_").to_numpy()
+
+    def log_density(population: Population) -> float:
+        terms = likelihood(data, population, phi)
+        values = parameters.natural(population)
+        prior = sum(p.logpdf(x) for p, x in zip(parameters.priors, values, strict=True))
+        return float(np.sum(terms.marker + terms.event) + prior)
+
+    population = truth
+    for _ in range(10):
+        population = update_shared(data, parameters, population, phi[None])
+    best = log_density(population)
+    assert best > log_density(truth)
+    for step in 0.02 * np.vstack([np.eye(parameters.unit.size), -np.eye(parameters.unit.size)]):
+        assert log_density(parameters.moved(population, step)) < best
+
+
+def test_steps_are_undone(data: JointData, truth: Population) -> None:
+    parameters = SharedParameters.of(data, load_priors("weakly_informative"))
+    step = np.linspace(-0.3, 0.4, parameters.unit.size)
+    moved = parameters.moved(truth, step)
+    np.testing.assert_allclose(parameters.step(truth, moved), step, rtol=1e-12)
