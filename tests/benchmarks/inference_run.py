@@ -66,13 +66,13 @@ def run(trial: Trial, coordinates: str, *, repeats: int = 50, **settings: Any) -
     with timed(warm=(build, "warm_start")) as building:
         model = bi.build_model(trial, spec=bi.ModelSpec(coordinates=coordinates))
     built = time.perf_counter() - start
-    with timed(compile=(nutpie, "compile_pymc_model"), sample=(nutpie, "sample")) as fitting:
+    with timed(compile=(nutpie, "compile_pymc_model")) as fitting:
         fit = bi.fit(model, progressbar=False, **settings)
     seconds = {
         "build": built - building["warm"].seconds,
         "warm start": building["warm"].seconds,
         "compile": fitting["compile"].seconds,
-        "sampling": fitting["sample"].seconds,
+        "sampling": fit.attrs["sampling_seconds"],
     }
     density = SamplerDensity(model, fitting["compile"].result)
     at = density.flat(model.initial_point())
