@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bayes_isa.model.individuals import likelihood
+from bayes_isa.model.individuals import Likelihood, likelihood
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population, shared_priors
 from bayes_isa.model.priors import PriorSet
@@ -115,18 +115,20 @@ def _score_and_information(
     n = len(parameters.names)
     size = parameters.unit.size
     design = data.covariates["hazard"].to_numpy() * parameters.unit[n:]
-    shifts = np.vstack([np.zeros(size), _DIFFERENCE * np.eye(size)[:n]])
+    shifted = [parameters.moved(population, step) for step in _DIFFERENCE * np.eye(size)[:n]]
     score, information = np.zeros(size), np.zeros((size, size))
     for phi in draws:
+        terms = [likelihood(data, each, phi) for each in (population, *shifted)]
         by_patient = [
-            _by_free(data, parameters, parameters.moved(population, shift), phi) for shift in shifts
+            _by_free(data, parameters, each, at)
+            for each, at in zip((population, *shifted), terms, strict=True)
         ]
         # A patient whose curve explodes says nothing here.
         sound = np.isfinite(by_patient).all(axis=(0, 2))
         totals = np.array([each[sound].sum(axis=0) for each in by_patient])
         score += totals[0] / len(draws)
         information[:, :n] += (totals[0] - totals[1:]).T / _DIFFERENCE / len(draws)
-        cumulative = data.event.astype(float) - likelihood(data, population, phi).by_lp
+        cumulative = data.event.astype(float) - terms[0].by_lp
         information[n:, n:] += (design[sound].T * cumulative[sound]) @ design[sound] / len(draws)
     information[:n, n:] = information[n:, :n].T
     information[:n, :n] = 0.5 * (information[:n, :n] + information[:n, :n].T)
@@ -134,10 +136,9 @@ def _score_and_information(
 
 
 def _by_free(
-    data: JointData, parameters: SharedParameters, population: Population, phi: np.ndarray
+    data: JointData, parameters: SharedParameters, population: Population, terms: Likelihood
 ) -> np.ndarray:
     """Gradient of each patient's log-likelihood by the free values (n_patients, parameter)."""
-    terms = likelihood(data, population, phi)
     by_effects = terms.by_lp[:, None] * data.covariates["hazard"].to_numpy()
     by_natural = np.column_stack([*(terms.by_shared[name] for name in parameters.names), by_effects])
     return by_natural * parameters.by_free(population)

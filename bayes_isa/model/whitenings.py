@@ -24,9 +24,8 @@ _WORST_CONDITION = 1e-12
 _SCALES = np.array([0.7, 0.85, 1.0, 1.2, 1.4])
 # Stronger bends overfit a few hundred draws: where the population differs a little they throw tails out of reach.
 _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
-_FIT_EVERY = (
-    2  # of the draws, which are correlated, in the fit of bends: its cost is most of that of the coordinates
-)
+# Of the draws, which are correlated, in the fit of bends: its cost is most of that of the coordinates.
+_FIT_EVERY = 2
 # Rougher than this no coordinates were found: a chain that got lost, not a posterior.
 _LOST = 50.0
 # A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
@@ -70,7 +69,7 @@ def best_coordinates(windows: list[Window], near: IndividualDraws, wide: Individ
     """
     *nets, last = windows
     net, open_one = _best_of(nets, (near, wide)), _best_of([last], (near,))
-    at_estimate, open_score = _score(net, (near,)), _score(open_one, (near,))
+    at_estimate, open_score = (_score(c.whitening, *_standardised_all(c, (near,))) for c in (net, open_one))
     use = last.open & (open_score < at_estimate)
     best = _better(net, replace(open_one, score=np.where(use, -1.0, np.inf)))
     score = np.where(use, open_score, at_estimate)
@@ -83,7 +82,7 @@ def best_coordinates(windows: list[Window], near: IndividualDraws, wide: Individ
 def _best_of(windows: list[Window], draws: Sequence[IndividualDraws]) -> Coordinates:
     """The best whitenings in the windows, judged by all the draws, with bends; walls looked for at the last ones."""
     # What the data say of their own shows best against a wide population; near the estimate it may not show at all.
-    candidates = [_whitened(window, centre, draws) for window in windows for centre in draws]
+    candidates = [candidate for window in windows for candidate in _whitened(window, draws)]
     return _bent_at_walls(_bent(functools.reduce(_better, candidates), draws), draws)
 
 
@@ -101,7 +100,7 @@ def _in_eps(coordinates: Coordinates, draws: IndividualDraws) -> Density:
 
 def _reach(coordinates: Coordinates, draws: IndividualDraws) -> np.ndarray:
     """How far draws reach from 0 on either side of each axis before its bend: (2, n_patients, d)."""
-    x, _ = _standardised(coordinates.window, coordinates.whitening, draws)
+    x, _ = _standardised_all(coordinates, (draws,))
     x = x / coordinates.whitening.scale
     return np.stack([np.maximum(-x, 0.0).max(axis=0), np.maximum(x, 0.0).max(axis=0)])
 
@@ -123,23 +122,25 @@ def _bent_at_walls(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -
     reach = np.max([_reach(coordinates, each) for each in draws], axis=0)
     log_density = _in_eps(coordinates, draws[-1])
     d = whitening.pull.shape[1]
+    base = log_density(np.zeros(whitening.pull.shape))
     bends = {"below": whitening.below.copy(), "above": whitening.above.copy()}
     for bend, side, reached in zip(bends.values(), (-1.0, 1.0), reach, strict=True):
         for j in range(d):
-            for i in np.flatnonzero(_runs_into_a_wall(log_density, whitening.pull.shape, j, side)):
+            for i in np.flatnonzero(_runs_into_a_wall(log_density, base, d, j, side)):
                 soft = _WALL_BENDS[np.sinh(_WALL_BENDS * reached[i, j]) / _WALL_BENDS <= _NEAR]
                 bend[i, j] = max([bend[i, j], *soft])
     return replace(coordinates, whitening=whitening._replace(**bends))
 
 
-def _runs_into_a_wall(log_density: Density, shape: tuple[int, ...], j: int, side: float) -> np.ndarray:
-    """Whether each patient's density falls off a cliff far out on axis j, or beside it: a wall may stand askew."""
-    n, d = shape
-    base = log_density(np.zeros(shape))
-    wall = np.zeros(n, dtype=bool)
+def _runs_into_a_wall(log_density: Density, base: np.ndarray, d: int, j: int, side: float) -> np.ndarray:
+    """Whether each patient's density falls off a cliff from `base` (n_patients,), its value at 0, far out on axis j.
+
+    Or beside the axis: a wall may stand askew.
+    """
+    wall = np.zeros(base.shape, dtype=bool)
     for other in range(d):
         for beside in (0.0,) if other == j else (-_BESIDE, _BESIDE):
-            at = np.zeros(shape)
+            at = np.zeros((base.size, d))
             at[:, other] = beside
             at[:, j] = side * _WALL_AT
             # A curve that overflows is the steepest of walls.
@@ -149,12 +150,18 @@ def _runs_into_a_wall(log_density: Density, shape: tuple[int, ...], j: int, side
     return wall
 
 
-def _whitened(window: Window, centre: IndividualDraws, draws: Sequence[IndividualDraws]) -> Coordinates:
-    """The whitening with centre and precision of some draws, without bends, judged by all."""
-    psi, by_psi = _in_psi(window, centre)
-    whitening, usable = _whitening(window, centre.population, psi.mean(axis=0), _precision(psi, by_psi))
-    coordinates = Coordinates(window, whitening, np.zeros(len(usable)))
-    return replace(coordinates, score=np.where(usable, _score(coordinates, draws), np.inf))
+def _whitened(window: Window, draws: Sequence[IndividualDraws]) -> list[Coordinates]:
+    """The whitenings with centre and precision of each of the draws, without bends, judged by all."""
+    in_psi = [_in_psi(window, each) for each in draws]
+    candidates = []
+    for centre, (psi, by_psi) in zip(draws, in_psi, strict=True):
+        whitening, usable = _whitening(window, centre.population, psi.mean(axis=0), _precision(psi, by_psi))
+        parts = [
+            _standardised(whitening, each.population, *at) for each, at in zip(draws, in_psi, strict=True)
+        ]
+        score = _score(whitening, *_all(parts))
+        candidates.append(Coordinates(window, whitening, np.where(usable, score, np.inf)))
+    return candidates
 
 
 def _bent(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coordinates:
@@ -163,22 +170,26 @@ def _bent(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coordin
     scale, below, above = (np.empty(coordinates.score.shape + x.shape[2:]) for _ in range(3))
     _fit_bends(x[::_FIT_EVERY], by_x[::_FIT_EVERY], _SCALES, _BENDS, scale, below, above)
     whitening = coordinates.whitening._replace(scale=scale, below=below, above=above)
-    bent_ones = replace(coordinates, whitening=whitening)
-    return _better(coordinates, replace(bent_ones, score=_score(bent_ones, draws)))
+    return _better(coordinates, Coordinates(coordinates.window, whitening, _score(whitening, x, by_x)))
 
 
-def _score(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.ndarray:
-    whitening = coordinates.whitening
-    score = _force_variance(
-        *_standardised_all(coordinates, draws), whitening.scale, whitening.below, whitening.above
-    )
+def _score(whitening: Whitening, x: np.ndarray, by_x: np.ndarray) -> np.ndarray:
+    score = _force_variance(x, by_x, whitening.scale, whitening.below, whitening.above)
     return np.where(np.isfinite(score), score, np.inf)
 
 
 def _standardised_all(
     coordinates: Coordinates, draws: Sequence[IndividualDraws]
 ) -> tuple[np.ndarray, np.ndarray]:
-    parts = [_standardised(coordinates.window, coordinates.whitening, each) for each in draws]
+    return _all(
+        [
+            _standardised(coordinates.whitening, each.population, *_in_psi(coordinates.window, each))
+            for each in draws
+        ]
+    )
+
+
+def _all(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     x, by_x = (np.concatenate(part) for part in zip(*parts, strict=True))
     return x, by_x
 
@@ -195,14 +206,13 @@ def _in_psi(window: Window, draws: IndividualDraws) -> tuple[np.ndarray, np.ndar
 
 
 def _standardised(
-    window: Window, whitening: Whitening, draws: IndividualDraws
+    whitening: Whitening, population: Population, psi: np.ndarray, by_psi: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """x = C' (psi - centre) of the whitening at the draws' population, before bends, and the force on x."""
-    psi, by_psi = _in_psi(window, draws)
-    weight = draws.population.omega**-2.0
+    weight = population.omega**-2.0
     linear = whitening.linear
     precision = whitening.curvature + np.einsum("nji,j,njk->nik", linear, weight, linear)
-    distance = weight * (draws.population.mean - whitening.offset)
+    distance = weight * (population.mean - whitening.offset)
     pull = whitening.pull + np.einsum("nji,nj->ni", linear, distance)
     sound = np.isfinite(precision).all(axis=(1, 2)) & (np.linalg.eigvalsh(precision)[:, 0] > 0.0)
     precision = np.where(sound[:, None, None], precision, np.eye(precision.shape[1]))

@@ -26,26 +26,22 @@ def missing_days(tables: Tables) -> list[Problem]:
 
 @error("pfs.day_lower")
 def lower_without_upper(tables: Tables) -> list[Problem]:
-    rows = tables.pfs.frame
-    if "day_upper" not in rows:
-        return tables.pfs.report(
-            rows["day_lower"].notna(), "day_lower without day_upper", "Add the column day_upper"
-        )
-    alone = rows["day_lower"].notna() & rows["day_upper"].isna() & ~tables.pfs.unreadable["day_upper"]
     remedy = "Give day_upper, the visit at which progression was seen, or leave both blank"
-    return tables.pfs.report(alone, "day_lower is {day_lower:g} but day_upper is missing", remedy)
+    return _without(tables, "day_lower", "day_upper", remedy)
 
 
 @error("pfs.day_upper")
 def upper_without_lower(tables: Tables) -> list[Problem]:
-    rows = tables.pfs.frame
-    if "day_lower" not in rows:
-        return tables.pfs.report(
-            rows["day_upper"].notna(), "day_upper without day_lower", "Add the column day_lower"
-        )
-    alone = rows["day_upper"].notna() & rows["day_lower"].isna() & ~tables.pfs.unreadable["day_lower"]
     remedy = "Give day_lower, the last visit without progression; 0 if there was none after baseline"
-    return tables.pfs.report(alone, "day_upper is {day_upper:g} but day_lower is missing", remedy)
+    return _without(tables, "day_upper", "day_lower", remedy)
+
+
+def _without(tables: Tables, given: str, other: str, remedy: str) -> list[Problem]:
+    rows = tables.pfs.frame
+    if other not in rows:
+        return tables.pfs.report(rows[given].notna(), f"{given} without {other}", f"Add the column {other}")
+    alone = rows[given].notna() & rows[other].isna() & ~tables.pfs.unreadable[other]
+    return tables.pfs.report(alone, f"{given} is {{{given}:g}} but {other} is missing", remedy)
 
 
 @error("pfs.event", "pfs.day_upper")
