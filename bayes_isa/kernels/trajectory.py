@@ -346,30 +346,15 @@ def _hazard_by_stretches(
             saved[j, n] = sources[j][n]
     for n in range(log_m.size):
         saved[3, n] = hazard[n]
-    _only_panels(saved[3], used, entry, free, hazard)
-    cumulative = _cumulative_hazard(
-        at,
-        shape,
-        individual,
-        rule,
-        log_m,
-        beta_link,
-        log_te,
-        s,
-        m,
-        rate,
-        fraction,
-        hazard,
-        later,
-        by_cumulative,
-    )
-    log_event = 0.0
-    if free < used:
-        for j in range(3):
-            for n in range(log_m.size):
-                sources[j][n] = saved[j, n]
-        _only_panels(saved[3], used, free, used, hazard)
-        within = _cumulative_hazard(
+    cumulative, log_event = 0.0, 0.0
+    for part in range(2 if free < used else 1):
+        if part == 1:  # the first one overwrote them
+            for j in range(3):
+                for n in range(log_m.size):
+                    sources[j][n] = saved[j, n]
+        _only_panels(saved[3], used, free if part else entry, used if part else free, hazard)
+        out = by_event if part else by_cumulative
+        total = _cumulative_hazard(
             at,
             shape,
             individual,
@@ -383,9 +368,12 @@ def _hazard_by_stretches(
             fraction,
             hazard,
             later,
-            by_event,
+            out,
         )
-        log_event = _log_probability(within, by_event)
+        if part == 0:
+            cumulative = total
+        else:
+            log_event = _log_probability(total, by_event)
     return cumulative, log_event
 
 
