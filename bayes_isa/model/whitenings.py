@@ -31,11 +31,15 @@ _LOST = 50.0
 # A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
 _WALL_AT = 3.5
 _WALL = 1.5
-_BESIDE = 2.0  # SDs along another axis
-# There, of these bends the strongest that leaves the furthest of the draws this near: few draws come to a wall, so that
+_BESIDE = 2.0  # SDs along another axis: a wall may stand askew
+# There, of these bends the strongest that leaves the furthest of a posterior this near: few draws come to a wall, so that
 # fitting them hardly sees it.
-_WALL_BENDS = np.array([0.6, 1.0, 1.3, 1.6, 2.0, 2.5])
+_WALL_BENDS = np.array([0.3, 0.6, 1.0, 1.3, 1.6, 2.0, 2.5])
 _NEAR = 6.0
+# SDs at which to look whether a posterior reaches there: its density has not fallen by more than a normal's in five
+# dimensions has around 99 % of its mass.
+_SCAN = (2.5, 3.5)
+_IN_REACH = 8.0
 
 
 # Log-density (n_patients,) of phi or eps (n_patients, d), up to a constant.
@@ -98,11 +102,43 @@ def _in_eps(coordinates: Coordinates, draws: IndividualDraws) -> Density:
     return log_density
 
 
-def _reach(coordinates: Coordinates, draws: IndividualDraws) -> np.ndarray:
-    """How far draws reach from 0 on either side of each axis before its bend: (2, n_patients, d)."""
-    x, _ = _standardised_all(coordinates, (draws,))
+def _reach(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.ndarray:
+    """How far posteriors reach from 0 on either side of each axis before its bend: (2, n_patients, d).
+
+    As far as the draws do, and as far as the density of the last ones is found: a chain may not have been there yet.
+    """
+    x, _ = _standardised_all(coordinates, draws)
     x = x / coordinates.whitening.scale
-    return np.stack([np.maximum(-x, 0.0).max(axis=0), np.maximum(x, 0.0).max(axis=0)])
+    reach = np.stack([np.maximum(-x, 0.0).max(axis=0), np.maximum(x, 0.0).max(axis=0)])
+    zero = np.zeros_like(coordinates.whitening.below)
+    straight = replace(coordinates, whitening=coordinates.whitening._replace(below=zero, above=zero))
+    log_density = _in_eps(straight, draws[-1])
+    for distance in _SCAN:
+        falls = _falls(log_density, zero.shape, distance)
+        reach = np.where(falls.min(axis=3) <= _IN_REACH, np.maximum(reach, distance), reach)
+    return reach
+
+
+def _falls(log_density: Density, shape: tuple[int, int], distance: float) -> np.ndarray:
+    """Fall of the density from its value at 0 to `distance` on either side of each axis and to places beside those.
+
+    (2, n_patients, d, places), the first place the one on the axis.
+    """
+    n, d = shape
+    base = log_density(np.zeros(shape))
+    falls = np.empty((2, n, d, 2 * d - 1))
+    for j in range(d):
+        beside = [(other, move) for other in range(d) if other != j for move in (-_BESIDE, _BESIDE)]
+        for side, sign in enumerate((-1.0, 1.0)):
+            for place, (other, move) in enumerate([(j, 0.0), *beside]):
+                at = np.zeros(shape)
+                at[:, other] = move
+                at[:, j] = sign * distance
+                # A curve that overflows falls without end.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    fall = base - log_density(at)
+                falls[side, :, j, place] = np.where(np.isnan(fall), np.inf, fall)
+    return falls
 
 
 def _uninformed(window: Window, population: Population) -> Coordinates:
@@ -117,37 +153,22 @@ def _uninformed(window: Window, population: Population) -> Coordinates:
 
 
 def _bent_at_walls(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coordinates:
-    """Stronger bends where an axis runs into a wall of the posterior that the last draws are from."""
-    whitening = coordinates.whitening
-    reach = np.max([_reach(coordinates, each) for each in draws], axis=0)
-    log_density = _in_eps(coordinates, draws[-1])
-    d = whitening.pull.shape[1]
-    base = log_density(np.zeros(whitening.pull.shape))
-    bends = {"below": whitening.below.copy(), "above": whitening.above.copy()}
-    for bend, side, reached in zip(bends.values(), (-1.0, 1.0), reach, strict=True):
-        for j in range(d):
-            for i in np.flatnonzero(_runs_into_a_wall(log_density, base, d, j, side)):
-                soft = _WALL_BENDS[np.sinh(_WALL_BENDS * reached[i, j]) / _WALL_BENDS <= _NEAR]
-                bend[i, j] = max([bend[i, j], *soft])
-    return replace(coordinates, whitening=whitening._replace(**bends))
+    """Stronger bends where an axis runs into a wall of the posterior that the last draws are from.
 
-
-def _runs_into_a_wall(log_density: Density, base: np.ndarray, d: int, j: int, side: float) -> np.ndarray:
-    """Whether each patient's density falls off a cliff from `base` (n_patients,), its value at 0, far out on axis j.
-
-    Or beside the axis: a wall may stand askew.
+    None stronger than leaves all that is in reach near.
     """
-    wall = np.zeros(base.shape, dtype=bool)
-    for other in range(d):
-        for beside in (0.0,) if other == j else (-_BESIDE, _BESIDE):
-            at = np.zeros((base.size, d))
-            at[:, other] = beside
-            at[:, j] = side * _WALL_AT
-            # A curve that overflows is the steepest of walls.
-            with np.errstate(over="ignore", invalid="ignore"):
-                fall = base - log_density(at) - 0.5 * at[:, other] ** 2 * (other != j)
-            wall |= ~(fall <= _WALL * 0.5 * _WALL_AT**2)
-    return wall
+    whitening = coordinates.whitening
+    falls = _falls(_in_eps(coordinates, draws[-1]), whitening.pull.shape, _WALL_AT)
+    falls[..., 1:] -= 0.5 * _BESIDE**2
+    wall = (falls > _WALL * 0.5 * _WALL_AT**2).any(axis=3)
+    reach = _reach(coordinates, draws)[..., None]
+    near = np.sinh(_WALL_BENDS * reach) / _WALL_BENDS <= _NEAR
+    strongest = np.where(near, _WALL_BENDS, 0.0).max(axis=3)
+    below, above = (
+        np.where(at_wall, np.maximum(bend, most), np.minimum(bend, most))
+        for bend, at_wall, most in zip((whitening.below, whitening.above), wall, strongest, strict=True)
+    )
+    return replace(coordinates, whitening=whitening._replace(below=below, above=above))
 
 
 def _whitened(window: Window, draws: Sequence[IndividualDraws]) -> list[Coordinates]:
