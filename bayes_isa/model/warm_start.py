@@ -15,6 +15,7 @@ from bayes_isa.kernels.panels import ReferenceParameters
 from bayes_isa.kernels.response import Window
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.kernels.whitening import Whitening
+from bayes_isa.model.best_coordinates import best_coordinates
 from bayes_isa.model.gaussian import modes
 from bayes_isa.model.individuals import density_of_phi
 from bayes_isa.model.joint_data import JointData
@@ -23,7 +24,7 @@ from bayes_isa.model.population import Population, averaged, initial_population
 from bayes_isa.model.population_update import IndividualPriors, update_individual
 from bayes_isa.model.priors import PriorSet
 from bayes_isa.model.shared_update import SharedParameters, update_shared
-from bayes_isa.model.whitenings import IndividualDraws, best_coordinates
+from bayes_isa.model.whitenings import IndividualDraws
 from bayes_isa.model.windows import response_windows
 
 # Rounds of EM, by frame: the chains' scale is set anew where the population moves most; then blocks until it rests.
@@ -34,9 +35,11 @@ _MOST_BLOCKS = 10  # data that say little about the population need a few; none 
 _AT_REST = 0.1
 _DRAWS = 10  # a round
 _FOR_SHARED = 4  # of which this many, far apart, set the parameters that all patients share
-# Posterior SDs of log omega that a wide population is up. Where patients say little about a parameter the posterior of
-# its omega lies well above the mode that EM finds (growth in the colorectal data: by two SDs), and walls come nearer.
-_WIDER = 4.0
+# Posterior SDs of log omega that populations near the posterior's mean and at its upper end lie above EM's estimate,
+# a mode. Where patients say little about a parameter the two differ (growth in the colorectal data: by two SDs), and
+# walls come nearer.
+_MEAN = 1.0
+_WIDE = 4.0
 _WIDEST = 2.0  # times: where patients say next to nothing a wider population only shows its prior
 _FINAL_DRAWS = 192  # moments of 5 numbers to about a tenth of an SD, at the autocorrelation of these chains
 # Panels made accurate at 24 such sets and at 48 are equally accurate between them; thinned as neighbours say the same.
@@ -67,8 +70,10 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     """
     windows = response_windows(data)
     population, pilot = _estimated(data, priors, windows[0])
-    near_draws = _draws(data, pilot, population)
-    wide = _widened(population, near_draws.phi)
+    first = pilot.draw(population, _FINAL_DRAWS)
+    near = _widened(population, first, _MEAN)
+    near_draws = _draws(data, pilot, near)
+    wide = _widened(population, first, _WIDE)
     wide_draws = _draws(data, pilot, wide)
     chosen = best_coordinates(windows, near_draws, wide_draws)
     failed = np.flatnonzero(~(pilot.frame.sound & np.isfinite(chosen.score)))
@@ -113,14 +118,14 @@ def _draws(data: JointData, pilot: Pilot, population: Population) -> IndividualD
     return IndividualDraws(population, lambda phi: density_of_phi(data, population, phi)[0], draws, by_phi)
 
 
-def _widened(population: Population, draws: np.ndarray) -> Population:
-    """The population with omegas at the upper end of their posterior, judged by draws of phi given the population.
+def _widened(population: Population, draws: np.ndarray, by: float) -> Population:
+    """The population with omegas up `by` posterior SDs of their logs, judged by draws of phi given the population.
 
     A patient who leaves the share r of omega^2 undetermined has the information 2 (1 - r)^2 on log omega.
     """
     undetermined = np.minimum(draws.var(axis=0) / population.omega**2, 1.0)
     information = np.sum(2.0 * (1.0 - undetermined) ** 2, axis=0)
-    spread = np.minimum(_WIDER / np.sqrt(np.maximum(information, 1e-6)), np.log(_WIDEST))
+    spread = np.minimum(by / np.sqrt(np.maximum(information, 1e-6)), np.log(_WIDEST))
     return replace(population, omega=population.omega * np.exp(spread))
 
 

@@ -1,4 +1,4 @@
-"""The coordinates of each patient: of several candidates, the one in which its posterior is most normal.
+"""Whitenings of each patient's posterior, with bends, and how normal the posterior is in them.
 
 Judged by draws from that posterior (`bayes_isa.model.pilot`) with their gradients: in good coordinates eps the force
 on a draw is -eps, that of a standard normal.
@@ -6,16 +6,15 @@ on a draw is -eps, that of a standard normal.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
 from bayes_isa.kernels.bend import bent, unbent
 from bayes_isa.kernels.response import Window
-from bayes_isa.kernels.whitening import Whitening, unwhiten
+from bayes_isa.kernels.whitening import Whitening
 from bayes_isa.model.population import Population
 from bayes_isa.model.windows import map_all, psi_all
 
@@ -26,20 +25,6 @@ _SCALES = np.array([0.7, 0.85, 1.0, 1.2, 1.4])
 _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
 # Of the draws, which are correlated, in the fit of bends: its cost is most of that of the coordinates.
 _FIT_EVERY = 2
-# Rougher than this no coordinates were found: a chain that got lost, not a posterior.
-_LOST = 50.0
-# A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
-_WALL_AT = 3.5
-_WALL = 1.5
-_BESIDE = 2.0  # SDs along another axis: a wall may stand askew
-# There, of these bends the strongest that leaves the furthest of a posterior this near: few draws come to a wall, so that
-# fitting them hardly sees it.
-_WALL_BENDS = np.array([0.3, 0.6, 1.0, 1.3, 1.6, 2.0, 2.5])
-_NEAR = 6.0
-# SDs at which to look whether a posterior reaches there: its density has not fallen by more than a normal's in five
-# dimensions has around 99 % of its mass.
-_SCAN = (2.5, 3.5)
-_IN_REACH = 8.0
 
 
 # Log-density (n_patients,) of phi or eps (n_patients, d), up to a constant.
@@ -65,113 +50,7 @@ class Coordinates:
     score: np.ndarray  # (n_patients,) variance of |force|^2 over that of a standard normal; inf unusable
 
 
-def best_coordinates(windows: list[Window], near: IndividualDraws, wide: IndividualDraws) -> Coordinates:
-    """For each patient the best of the whitenings in the given windows, bent where that helps and at walls.
-
-    `near` are draws at the population estimate, `wide` at one with wider omegas. Coordinates of the net change must do
-    at both; open ones straighten some posteriors better.
-    """
-    *nets, last = windows
-    net, open_one = _best_of(nets, (near, wide)), _best_of([last], (near,))
-    at_estimate, open_score = (_score(c.whitening, *_standardised_all(c, (near,))) for c in (net, open_one))
-    use = last.open & (open_score < at_estimate)
-    best = _better(net, replace(open_one, score=np.where(use, -1.0, np.inf)))
-    score = np.where(use, open_score, at_estimate)
-    lost = ~(score < _LOST)
-    uninformed = _uninformed(last, near.population)
-    best = _better(best, replace(uninformed, score=np.where(lost, -np.inf, np.inf)))
-    return replace(best, score=np.where(lost, np.inf, score))
-
-
-def _best_of(windows: list[Window], draws: Sequence[IndividualDraws]) -> Coordinates:
-    """The best whitenings in the windows, judged by all the draws, with bends; walls looked for at the last ones."""
-    # What the data say of their own shows best against a wide population; near the estimate it may not show at all.
-    candidates = [candidate for window in windows for candidate in _whitened(window, draws)]
-    return _bent_at_walls(_bent(functools.reduce(_better, candidates), draws), draws)
-
-
-def _in_eps(coordinates: Coordinates, draws: IndividualDraws) -> Density:
-    """Log-density of eps (n_patients, d) that the draws are from."""
-    window, whitening, population = coordinates.window, coordinates.whitening, draws.population
-
-    def log_density(at: np.ndarray) -> np.ndarray:
-        phi, log_jacobian = np.empty_like(at), np.empty(len(at))
-        unwhiten(window, whitening, at, population.mean, population.omega, population.k, phi, log_jacobian)
-        return draws.density(phi) + log_jacobian
-
-    return log_density
-
-
-def _reach(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.ndarray:
-    """How far posteriors reach from 0 on either side of each axis before its bend: (2, n_patients, d).
-
-    As far as the draws do, and as far as the density of the last ones is found: a chain may not have been there yet.
-    """
-    x, _ = _standardised_all(coordinates, draws)
-    x = x / coordinates.whitening.scale
-    reach = np.stack([np.maximum(-x, 0.0).max(axis=0), np.maximum(x, 0.0).max(axis=0)])
-    zero = np.zeros_like(coordinates.whitening.below)
-    straight = replace(coordinates, whitening=coordinates.whitening._replace(below=zero, above=zero))
-    log_density = _in_eps(straight, draws[-1])
-    for distance in _SCAN:
-        falls = _falls(log_density, zero.shape, distance)
-        reach = np.where(falls.min(axis=3) <= _IN_REACH, np.maximum(reach, distance), reach)
-    return reach
-
-
-def _falls(log_density: Density, shape: tuple[int, int], distance: float) -> np.ndarray:
-    """Fall of the density from its value at 0 to `distance` on either side of each axis and to places beside those.
-
-    (2, n_patients, d, places), the first place the one on the axis.
-    """
-    n, d = shape
-    base = log_density(np.zeros(shape))
-    falls = np.empty((2, n, d, 2 * d - 1))
-    for j in range(d):
-        beside = [(other, move) for other in range(d) if other != j for move in (-_BESIDE, _BESIDE)]
-        for side, sign in enumerate((-1.0, 1.0)):
-            for place, (other, move) in enumerate([(j, 0.0), *beside]):
-                at = np.zeros(shape)
-                at[:, other] = move
-                at[:, j] = sign * distance
-                # A curve that overflows falls without end.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    fall = base - log_density(at)
-                falls[side, :, j, place] = np.where(np.isnan(fall), np.inf, fall)
-    return falls
-
-
-def _uninformed(window: Window, population: Population) -> Coordinates:
-    """Coordinates that rest on the population alone, as for a patient without data."""
-    centre = psi_all(window, population.mean, population.k)
-    nothing = np.zeros((*centre.shape, centre.shape[1]))
-    mapped = map_all(window, centre, population.k)
-    offset = mapped.phi - np.einsum("nij,nj->ni", mapped.by_psi, centre)
-    zero = 0.0 * centre
-    whitening = Whitening(nothing, zero, mapped.by_psi, offset, zero + 1.0, zero, zero.copy())
-    return Coordinates(window, whitening, np.full(len(centre), np.inf))
-
-
-def _bent_at_walls(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coordinates:
-    """Stronger bends where an axis runs into a wall of the posterior that the last draws are from.
-
-    None stronger than leaves all that is in reach near.
-    """
-    whitening = coordinates.whitening
-    falls = _falls(_in_eps(coordinates, draws[-1]), whitening.pull.shape, _WALL_AT)
-    falls[..., 1:] -= 0.5 * _BESIDE**2
-    wall = (falls > _WALL * 0.5 * _WALL_AT**2).any(axis=3)
-    reach = _reach(coordinates, draws)[..., None]
-    near = np.sinh(_WALL_BENDS * reach) / _WALL_BENDS <= _NEAR
-    strongest = np.where(near, _WALL_BENDS, 0.0).max(axis=3)
-    below, above = (
-        np.where(at_wall, np.maximum(bend, most), np.minimum(bend, most))
-        for bend, at_wall, most in zip((whitening.below, whitening.above), wall, strongest, strict=True)
-    )
-    return replace(coordinates, whitening=whitening._replace(below=below, above=above))
-
-
-def _whitened(window: Window, draws: Sequence[IndividualDraws]) -> list[Coordinates]:
+def whitened(window: Window, draws: Sequence[IndividualDraws]) -> list[Coordinates]:
     """The whitenings with centre and precision of each of the draws, without bends, judged by all."""
     in_psi = [_in_psi(window, each) for each in draws]
     candidates = []
@@ -185,13 +64,18 @@ def _whitened(window: Window, draws: Sequence[IndividualDraws]) -> list[Coordina
     return candidates
 
 
-def _bent(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coordinates:
+def bent_to(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coordinates:
     """The coordinates with the scales and bends that suit all draws, where they are better for it."""
-    x, by_x = _standardised_all(coordinates, draws)
+    x, by_x = standardised_all(coordinates, draws)
     scale, below, above = (np.empty(coordinates.score.shape + x.shape[2:]) for _ in range(3))
     _fit_bends(x[::_FIT_EVERY], by_x[::_FIT_EVERY], _SCALES, _BENDS, scale, below, above)
     whitening = coordinates.whitening._replace(scale=scale, below=below, above=above)
-    return _better(coordinates, Coordinates(coordinates.window, whitening, _score(whitening, x, by_x)))
+    return better(coordinates, Coordinates(coordinates.window, whitening, _score(whitening, x, by_x)))
+
+
+def score_of(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.ndarray:
+    """Variance (n_patients,) of |force|^2 at the draws over that of a standard normal; inf where not finite."""
+    return _score(coordinates.whitening, *standardised_all(coordinates, draws))
 
 
 def _score(whitening: Whitening, x: np.ndarray, by_x: np.ndarray) -> np.ndarray:
@@ -199,9 +83,10 @@ def _score(whitening: Whitening, x: np.ndarray, by_x: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(score), score, np.inf)
 
 
-def _standardised_all(
+def standardised_all(
     coordinates: Coordinates, draws: Sequence[IndividualDraws]
 ) -> tuple[np.ndarray, np.ndarray]:
+    """x and the force on x of `_standardised` at all draws, (draw, patient, d) each."""
     return _all(
         [
             _standardised(coordinates.whitening, each.population, *_in_psi(coordinates.window, each))
@@ -345,7 +230,7 @@ def _force_variance(x, by_x, scale, below, above):
     return result
 
 
-def _better(first: Coordinates, second: Coordinates) -> Coordinates:
+def better(first: Coordinates, second: Coordinates) -> Coordinates:
     """Patient by patient, the candidate with the lower score."""
     take = second.score < first.score
 

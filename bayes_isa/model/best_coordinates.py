@@ -1,0 +1,58 @@
+"""For each patient, the coordinates to sample in: the best of several windows and whitenings."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bayes_isa.kernels.response import Window
+from bayes_isa.kernels.whitening import Whitening
+from bayes_isa.model.population import Population
+from bayes_isa.model.walls import bent_at_walls, cliffs
+from bayes_isa.model.whitenings import Coordinates, IndividualDraws, bent_to, better, score_of, whitened
+from bayes_isa.model.windows import map_all, psi_all
+
+# Rougher than this no coordinates were found: a chain that got lost, not a posterior.
+_LOST = 50.0
+
+
+def best_coordinates(windows: list[Window], near: IndividualDraws, wide: IndividualDraws) -> Coordinates:
+    """For each patient the best of the whitenings in the given windows, bent where that helps and at walls.
+
+    `near` are draws at about the population's posterior mean, `wide` at one with wider omegas. Coordinates of the net
+    change must do at both; open ones straighten some posteriors better. Fewer cliffs count before straightness: a
+    divergence spoils a draw, curvature only costs steps.
+    """
+    *nets, last = windows
+    net, open_one = _best_of(nets, (near, wide)), _best_of([last], (near,))
+    net_score, open_score = score_of(net, (near,)), score_of(open_one, (near,))
+    net_cliffs, open_cliffs = cliffs(net, (near, wide)), cliffs(open_one, (near, wide))
+    fewer = (open_cliffs < net_cliffs) | ((open_cliffs == net_cliffs) & (open_score < net_score))
+    use = last.open & fewer
+    best = better(net, replace(open_one, score=np.where(use, -1.0, np.inf)))
+    score = np.where(use, open_score, net_score)
+    lost = ~(score < _LOST)
+    uninformed = _uninformed(last, near.population)
+    best = better(best, replace(uninformed, score=np.where(lost, -np.inf, np.inf)))
+    return replace(best, score=np.where(lost, np.inf, score))
+
+
+def _best_of(windows: list[Window], draws: Sequence[IndividualDraws]) -> Coordinates:
+    """The best whitenings in the windows, judged by all the draws, with bends; walls looked for at the last ones."""
+    # What the data say of their own shows best against a wide population; near the estimate it may not show at all.
+    candidates = [candidate for window in windows for candidate in whitened(window, draws)]
+    return bent_at_walls(bent_to(functools.reduce(better, candidates), draws), draws)
+
+
+def _uninformed(window: Window, population: Population) -> Coordinates:
+    """Coordinates that rest on the population alone, as for a patient without data."""
+    centre = psi_all(window, population.mean, population.k)
+    nothing = np.zeros((*centre.shape, centre.shape[1]))
+    mapped = map_all(window, centre, population.k)
+    offset = mapped.phi - np.einsum("nij,nj->ni", mapped.by_psi, centre)
+    zero = 0.0 * centre
+    whitening = Whitening(nothing, zero, mapped.by_psi, offset, zero + 1.0, zero, zero.copy())
+    return Coordinates(window, whitening, np.full(len(centre), np.inf))

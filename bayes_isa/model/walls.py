@@ -1,0 +1,118 @@
+"""Walls: where growth raises the hazard of a patient so fast that its log-density falls off a cliff.
+
+The hazard is exponential in the growth of a curve that is itself exponential. A leapfrog step that lands beyond a wall
+diverges; an axis that is bent there comes to it in many small steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bayes_isa.kernels.whitening import unwhiten
+from bayes_isa.model.whitenings import Coordinates, Density, IndividualDraws, standardised_all
+
+# A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
+_WALL_AT = 3.5
+_WALL = 1.5
+_BESIDE = 2.0  # SDs along another axis: a wall may stand askew
+# There, of these bends the strongest that leaves all of a posterior this near: few draws come to a wall, so that a fit
+# of bends hardly sees it, and what lies beyond a bend is thrown out exponentially far.
+_WALL_BENDS = np.array([0.3, 0.6, 1.0, 1.3, 1.6, 2.0, 2.5])
+_NEAR = 6.0
+# SDs at which to look whether a posterior reaches there: its density has not fallen by more than a normal's in five
+# dimensions has around 99 % of its mass.
+_SCAN = (2.5, 3.5)
+_IN_REACH = 8.0
+# A point is beyond a cliff if the density there is this far (in logs) below a normal's: no draw, and near a
+# step that diverges. Twice so many points changed the choice of one patient in two hundred.
+_CLIFF = 30.0
+_CLIFF_POINTS = 200
+_CLIFF_SEED = 5
+
+
+def bent_at_walls(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coordinates:
+    """Stronger bends where an axis runs into a wall of the posterior that the last draws are from.
+
+    None stronger than leaves all that is in reach near.
+    """
+    whitening = coordinates.whitening
+    falls = _falls(_in_eps(coordinates, draws[-1]), whitening.pull.shape, _WALL_AT)
+    falls[..., 1:] -= 0.5 * _BESIDE**2
+    wall = (falls > _WALL * 0.5 * _WALL_AT**2).any(axis=3)
+    reach = _reach(coordinates, draws)[..., None]
+    near = np.sinh(_WALL_BENDS * reach) / _WALL_BENDS <= _NEAR
+    strongest = np.where(near, _WALL_BENDS, 0.0).max(axis=3)
+    below, above = (
+        np.where(at_wall, np.maximum(bend, most), np.minimum(bend, most))
+        for bend, at_wall, most in zip((whitening.below, whitening.above), wall, strongest, strict=True)
+    )
+    return replace(coordinates, whitening=whitening._replace(below=below, above=above))
+
+
+def cliffs(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.ndarray:
+    """Standard normal points (n_patients,) where the density is far below a normal's: chains diverge there."""
+    shape = coordinates.whitening.pull.shape
+    points = np.random.default_rng(_CLIFF_SEED).normal(size=(_CLIFF_POINTS, shape[1]))
+    count = np.zeros(shape[0])
+    for each in draws:
+        log_density = _in_eps(coordinates, each)
+        base = log_density(np.zeros(shape))
+        for point in points:
+            with np.errstate(over="ignore", invalid="ignore"):
+                fall = base - log_density(np.tile(point, (shape[0], 1))) - 0.5 * np.sum(point**2)
+            count += ~(fall <= _CLIFF)
+    return count
+
+
+def _falls(log_density: Density, shape: tuple[int, int], distance: float) -> np.ndarray:
+    """Fall of the density from its value at 0 to `distance` on either side of each axis and to places beside those.
+
+    (2, n_patients, d, places), the first place the one on the axis.
+    """
+    n, d = shape
+    base = log_density(np.zeros(shape))
+    falls = np.empty((2, n, d, 2 * d - 1))
+    for j in range(d):
+        beside = [(other, move) for other in range(d) if other != j for move in (-_BESIDE, _BESIDE)]
+        for side, sign in enumerate((-1.0, 1.0)):
+            for place, (other, move) in enumerate([(j, 0.0), *beside]):
+                at = np.zeros(shape)
+                at[:, other] = move
+                at[:, j] = sign * distance
+                # A curve that overflows falls without end.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    fall = base - log_density(at)
+                falls[side, :, j, place] = np.where(np.isnan(fall), np.inf, fall)
+    return falls
+
+
+def _reach(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.ndarray:
+    """How far posteriors reach from 0 on either side of each axis before its bend: (2, n_patients, d).
+
+    As far as the draws do, and as far as the density of the last ones is found: a chain may not have been there yet.
+    """
+    x, _ = standardised_all(coordinates, draws)
+    x = x / coordinates.whitening.scale
+    reach = np.stack([np.maximum(-x, 0.0).max(axis=0), np.maximum(x, 0.0).max(axis=0)])
+    zero = np.zeros_like(coordinates.whitening.below)
+    straight = replace(coordinates, whitening=coordinates.whitening._replace(below=zero, above=zero))
+    log_density = _in_eps(straight, draws[-1])
+    for distance in _SCAN:
+        falls = _falls(log_density, zero.shape, distance)
+        reach = np.where(falls.min(axis=3) <= _IN_REACH, np.maximum(reach, distance), reach)
+    return reach
+
+
+def _in_eps(coordinates: Coordinates, draws: IndividualDraws) -> Density:
+    """Log-density of eps (n_patients, d) that the draws are from."""
+    window, whitening, population = coordinates.window, coordinates.whitening, draws.population
+
+    def log_density(at: np.ndarray) -> np.ndarray:
+        phi, log_jacobian = np.empty_like(at), np.empty(len(at))
+        unwhiten(window, whitening, at, population.mean, population.omega, population.k, phi, log_jacobian)
+        return draws.density(phi) + log_jacobian
+
+    return log_density
