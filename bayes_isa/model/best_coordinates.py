@@ -22,22 +22,28 @@ _LOST = 50.0
 def best_coordinates(windows: list[Window], near: IndividualDraws, wide: IndividualDraws) -> Coordinates:
     """For each patient the best of the whitenings in the given windows, bent where that helps and at walls.
 
-    `near` are draws at about the population's posterior mean, `wide` at one with wider omegas. Coordinates of the net
-    change must do at both; open ones straighten some posteriors better. Fewer cliffs count before straightness: a
-    divergence spoils a draw, curvature only costs steps.
+    `near` are draws at about the population's posterior mean, `wide` at one with wider omegas: coordinates must do at
+    both, for the sampler goes from one to the other. Which of them they are fitted to is left open: some posteriors
+    look simpler from one side.
     """
     *nets, last = windows
-    net, open_one = _best_of(nets, (near, wide)), _best_of([last], (near,))
-    net_score, open_score = score_of(net, (near,)), score_of(open_one, (near,))
-    net_cliffs, open_cliffs = cliffs(net, (near, wide)), cliffs(open_one, (near, wide))
-    fewer = (open_cliffs < net_cliffs) | ((open_cliffs == net_cliffs) & (open_score < net_score))
-    use = last.open & fewer
-    best = better(net, replace(open_one, score=np.where(use, -1.0, np.inf)))
-    score = np.where(use, open_score, net_score)
+    both = (near, wide)
+    candidates = [_best_of(nets, both), *(_best_of([last], draws) for draws in ((near,), both, (wide,)))]
+    judged = [_judged(candidate, both, last.open if at else None) for at, candidate in enumerate(candidates)]
+    best = functools.reduce(better, judged)
+    score = score_of(best, both)
     lost = ~(score < _LOST)
     uninformed = _uninformed(last, near.population)
     best = better(best, replace(uninformed, score=np.where(lost, -np.inf, np.inf)))
     return replace(best, score=np.where(lost, np.inf, score))
+
+
+def _judged(
+    coordinates: Coordinates, draws: Sequence[IndividualDraws], allowed: np.ndarray | None
+) -> Coordinates:
+    """With the score that candidates are compared by: roughness at all draws, more where chains would diverge."""
+    score = score_of(coordinates, draws) * (1.0 + cliffs(coordinates, draws))
+    return replace(coordinates, score=score if allowed is None else np.where(allowed, score, np.inf))
 
 
 def _best_of(windows: list[Window], draws: Sequence[IndividualDraws]) -> Coordinates:
