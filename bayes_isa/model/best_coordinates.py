@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -28,9 +29,12 @@ def best_coordinates(windows: list[Window], near: IndividualDraws, wide: Individ
     """
     *nets, last = windows
     both = (near, wide)
-    candidates = [_best_of(nets, both), *(_best_of([last], draws) for draws in ((near,), both, (wide,)))]
-    judged = [_judged(candidate, both, last.open if at else None) for at, candidate in enumerate(candidates)]
-    best = functools.reduce(better, judged)
+    everyone = np.ones_like(last.open)
+    fits = ((nets, both, everyone), *(([last], draws, last.open) for draws in ((near,), both, (wide,))))
+    # Most of the work is in kernels that let other threads run.
+    with ThreadPoolExecutor() as pool:
+        candidates = pool.map(lambda fit: _judged(_best_of(*fit[:2]), both, fit[2]), fits)
+        best = functools.reduce(better, candidates)
     score = score_of(best, both)
     lost = ~(score < _LOST)
     uninformed = _uninformed(last, near.population)
@@ -38,12 +42,10 @@ def best_coordinates(windows: list[Window], near: IndividualDraws, wide: Individ
     return replace(best, score=np.where(lost, np.inf, score))
 
 
-def _judged(
-    coordinates: Coordinates, draws: Sequence[IndividualDraws], allowed: np.ndarray | None
-) -> Coordinates:
+def _judged(coordinates: Coordinates, draws: Sequence[IndividualDraws], allowed: np.ndarray) -> Coordinates:
     """With the score that candidates are compared by: roughness at all draws, more where chains would diverge."""
     score = score_of(coordinates, draws) * (1.0 + cliffs(coordinates, draws))
-    return replace(coordinates, score=score if allowed is None else np.where(allowed, score, np.inf))
+    return replace(coordinates, score=np.where(allowed, score, np.inf))
 
 
 def _best_of(windows: list[Window], draws: Sequence[IndividualDraws]) -> Coordinates:

@@ -6,7 +6,7 @@ advanced together, costs a few evaluations of the kernel a draw.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,6 +49,10 @@ class Pilot:
             np.zeros_like(frame.centre),
             np.full(n, _FIRST_STEP),
         )
+
+    def copy(self, seed: int) -> Pilot:
+        """The same chains, to go on from here with random numbers of their own."""
+        return replace(self, rng=np.random.default_rng(seed))
 
     def psi(self, x: np.ndarray) -> np.ndarray:
         """Response coordinates at x."""

@@ -7,6 +7,7 @@ The result only sets starting points and the coordinates a sampler works in: a p
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +42,7 @@ _FOR_SHARED = 4  # of which this many, far apart, set the parameters that all pa
 _MEAN = 1.0
 _WIDE = 4.0
 _WIDEST = 2.0  # times: where patients say next to nothing a wider population only shows its prior
+_FIRST_DRAWS = 48  # shares of variance to a few per cent of the patients' sum
 _FINAL_DRAWS = 192  # moments of 5 numbers to about a tenth of an SD, at the autocorrelation of these chains
 # Panels made accurate at 24 such sets and at 48 are equally accurate between them; thinned as neighbours say the same.
 _PLAUSIBLE = 48
@@ -70,11 +72,12 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     """
     windows = response_windows(data)
     population, pilot = _estimated(data, priors, windows[0])
-    first = pilot.draw(population, _FINAL_DRAWS)
-    near = _widened(population, first, _MEAN)
-    near_draws = _draws(data, pilot, near)
-    wide = _widened(population, first, _WIDE)
-    wide_draws = _draws(data, pilot, wide)
+    first = pilot.draw(population, _FIRST_DRAWS)
+    near, wide = (_widened(population, first, by) for by in (_MEAN, _WIDE))
+    # Most of the work is in kernels that let the other thread run.
+    with ThreadPoolExecutor() as pool:
+        chains = (pilot, pilot.copy(_SEED + 1))
+        near_draws, wide_draws = pool.map(lambda c, p: _draws(data, c, p), chains, (near, wide))
     chosen = best_coordinates(windows, near_draws, wide_draws)
     failed = np.flatnonzero(~(pilot.frame.sound & np.isfinite(chosen.score)))
     names = tuple(data.patient_ids[i] for i in failed)
