@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -53,7 +56,8 @@ def prior_check(
     if n_draws < 1 or not horizon_day > 0.0:
         raise ModelError(f"expected n_draws >= 1 and horizon_day > 0, found {n_draws}, {horizon_day}")
     names = [rv.name for rv in model.free_RVs] + [d.name for d in model.deterministics]
-    prior = pm.sample_prior_predictive(draws=n_draws, model=model, var_names=names, random_seed=seed)
+    with _quiet():
+        prior = pm.sample_prior_predictive(draws=n_draws, model=model, var_names=names, random_seed=seed)
     draws = xr.DataTree.from_dict({"posterior": prior["prior"].to_dataset()})
     trial = _without_outcomes(record.data.trial)
     follow_up = pd.Series(horizon_day, index=trial.patients.index)
@@ -61,6 +65,20 @@ def prior_check(
         draws, n_replicates=n_draws, seed=seed, follow_up=follow_up, trial=trial, spec=record.data.spec
     )
     return _summary(replicates, horizon_day, quantiles, level)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the list of variables, and word of those that numba does not compile, that PyMC has for its own users."""
+    logger = logging.getLogger("pymc.sampling.forward")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Numba will use object mode", category=UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _without_outcomes(trial: Trial) -> Trial:
