@@ -41,7 +41,7 @@ def test_the_session_runs_but_for_the_sampling(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bi, "build_model", lambda trial, priors, spec: (trial, priors, spec))
     trial, truth = bi.load_example("virtual_rrmm"), load_example_truth("virtual_rrmm")
-    monkeypatch.setattr(bi, "fit", lambda model, *, seed, target_accept: sampled_near_the_truth(trial, truth))
+    monkeypatch.setattr(bi, "fit", lambda model, *, seed: sampled_near_the_truth(trial, truth))
     reported = []
     monkeypatch.setattr(bi, "write_report", lambda fit, sims, *, out: reported.append((fit, sims, out)))
     text = session().replace("n_trials=200", "n_trials=3")

@@ -129,10 +129,10 @@ def quickstart(
 
     Example: bayes-isa quickstart --out results/
     """
-    from bayes_isa.cli.quickstart import TARGET_ACCEPT, run_quickstart
+    from bayes_isa.cli.quickstart import run_quickstart
     from bayes_isa.inference.settings import SamplerSettings
 
-    settings = SamplerSettings(draws, tune, chains, seed, target_accept=TARGET_ACCEPT)
+    settings = SamplerSettings(draws, tune, chains, seed)
     run_quickstart(out, settings, trials=trials, resume=resume, as_json=as_json)
 
 

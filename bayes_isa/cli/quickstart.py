@@ -21,8 +21,6 @@ from bayes_isa.model.priors import load_priors
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.report.words import conclusions
 
-# Above the default of 0.9, where about one draw in a thousand diverges: half as many do, for a third more time.
-TARGET_ACCEPT = 0.95
 REGIMENS = ["10 mg/kg QW-Q2W", "20 mg/kg QW-Q2W", "20 mg/kg QW-Q2W + dex"]
 
 
