@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayes_isa.plots.style import QUIET, WEEK_DAYS, Style, regimen_styles
+from bayes_isa.plots.style import QUIET, WEEK_DAYS, Style, in_lines, regimen_styles
 
 _LEAST_SHOWN = 1.0  # mg/L; far below any EC50, where the effect is nil
 
@@ -66,7 +66,7 @@ def _isatuximab(ax: Axes, profiles: xr.Dataset, styles: dict[str, Style]) -> Non
             color=style.color,
             linestyle=style.linestyle,
             linewidth=1.3,
-            label=name if same == name else f"{name} (isatuximab as {same})",
+            label=in_lines(name if same == name else f"{name} (isatuximab as {same})"),
         )
         if same == name:
             ax.fill_between(week, low, high, color=style.color, alpha=0.15, linewidth=0.0)

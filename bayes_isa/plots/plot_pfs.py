@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import xarray as xr
 from matplotlib.axes import Axes
 
-from bayes_isa.plots.style import WEEK_DAYS, regimen_styles
+from bayes_isa.plots.style import WEEK_DAYS, in_lines, regimen_styles
 from bayes_isa.simulation.curves import pfs_curves
 
 
@@ -24,7 +24,12 @@ def plot_pfs(sims: xr.Dataset | xr.DataTree, *, level: float = 0.9, ax: Axes | N
         curve = curves.sel(regimen=label)
         ax.fill_between(week, curve["low"], curve["high"], color=style.color, alpha=0.15, linewidth=0.0)
         ax.plot(
-            week, curve["median"], color=style.color, linestyle=style.linestyle, linewidth=1.8, label=label
+            week,
+            curve["median"],
+            color=style.color,
+            linestyle=style.linestyle,
+            linewidth=1.8,
+            label=in_lines(label),
         )
     ax.axhline(0.5, color="0.6", linewidth=0.6, zorder=0)
     ax.set(xlabel="Time since first dose (weeks)", ylabel="Probability of PFS", ylim=(0.0, 1.0))

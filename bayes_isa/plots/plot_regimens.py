@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from bayes_isa.errors import ModelError
 from bayes_isa.plots.panels_grid import panel_grid
-from bayes_isa.plots.style import QUIET, Style, regimen_styles
+from bayes_isa.plots.style import QUIET, Style, in_lines, regimen_styles
 
 _SHOWN = ("median_pfs", "hazard_ratio", "week8_change", "overall_response_rate")
 _TITLES = {
@@ -58,7 +58,9 @@ def plot_regimens(table: pd.DataFrame, quantities: Sequence[str] = _SHOWN) -> Fi
             ax.axvline(_NO_DIFFERENCE[quantity], color=QUIET, linewidth=0.8, linestyle=":", zorder=0)
     reference = table.attrs.get("reference", regimens[0])
     handles = [
-        Line2D([], [], color=s.color, marker=s.marker, markersize=5, linestyle=s.linestyle, label=name)
+        Line2D(
+            [], [], color=s.color, marker=s.marker, markersize=5, linestyle=s.linestyle, label=in_lines(name)
+        )
         for name, s in styles.items()
     ]
     n = int(table["n_trials"].iloc[0])

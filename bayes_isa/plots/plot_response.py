@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayes_isa.plots.style import QUIET, regimen_styles
+from bayes_isa.plots.style import QUIET, in_lines, regimen_styles
 
 # From the deepest response on; dark to light, so that the order shows without colour.
 _CATEGORY = {
@@ -73,7 +73,7 @@ def _bars(ax: Axes, summary: xr.Dataset, regimens: list[str]) -> None:
         plt.Rectangle((0, 0), 1, 1, facecolor=c, edgecolor="0.25", hatch=h, label=name)
         for name, (c, h) in _CATEGORY.items()
     ]
-    ax.set_yticks(place, regimens, fontsize=8)
+    ax.set_yticks(place, [in_lines(name) for name in regimens], fontsize=8)
     ax.set_xlim(0.0, 100.0)
     ax.set_xlabel("Patients (%), median over trials", fontsize=9)
     ax.legend(
@@ -108,7 +108,7 @@ def _waterfall(ax: Axes, summary: xr.Dataset, regimens: list[str]) -> None:
             markevery=20,
             markersize=4,
             linewidth=1.5,
-            label=name,
+            label=in_lines(name),
         )
     for change, text in ((-50.0, "PR"), (-90.0, "VGPR")):
         ax.axhline(change, color=QUIET, linewidth=0.7, linestyle=":")

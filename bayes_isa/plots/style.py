@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ EVENT = "#D55E00"
 PUBLISHED = "#D55E00"
 QUIET = "#666666"  # guides, limits and what explains
 WEEK_DAYS = 7.0
+_LONGEST_LINE = 34  # characters: all published regimens in one line
 
 
 LineStyle = Literal["-", "--", "-.", ":"] | tuple[float, Sequence[float]]
@@ -71,6 +73,11 @@ def regimen_styles(labels: Iterable[str]) -> dict[str, Style]:
         taken.add(place)
         styles[name] = _FURTHER_STYLES[place]
     return {name: styles[name] for name in names}
+
+
+def in_lines(name: str) -> str:
+    """A regimen's name for legends and axes: a long one in several lines, which would else leave no room to draw in."""
+    return textwrap.fill(name, _LONGEST_LINE, break_long_words=False, break_on_hyphens=False)
 
 
 def _is_published(name: str) -> bool:
