@@ -33,19 +33,17 @@ def best_coordinates(windows: list[Window], near: IndividualDraws, wide: Individ
     fits = ((nets, both, everyone), *(([last], draws, last.open) for draws in ((near,), both, (wide,))))
     # Most of the work is in kernels that let other threads run.
     with ThreadPoolExecutor() as pool:
-        candidates = pool.map(lambda fit: _judged(_best_of(*fit[:2]), both, fit[2]), fits)
-        best = functools.reduce(better, candidates)
-    score = score_of(best, both)
-    lost = ~(score < _LOST)
-    uninformed = _uninformed(last, near.population)
-    best = better(best, replace(uninformed, score=np.where(lost, -np.inf, np.inf)))
-    return replace(best, score=np.where(lost, np.inf, score))
+        candidates = list(pool.map(lambda fit: _judged(_best_of(*fit[:2]), both, fit[2]), fits))
+    nothing_better = _judged(_uninformed(last, near.population), both, everyone)
+    best = functools.reduce(better, [nothing_better, *candidates])
+    score = score_of(best, (near,))
+    return replace(best, score=np.where(score < _LOST, score, np.inf))
 
 
 def _judged(coordinates: Coordinates, draws: Sequence[IndividualDraws], allowed: np.ndarray) -> Coordinates:
     """With the score that candidates are compared by: roughness at all draws, more where chains would diverge."""
     score = score_of(coordinates, draws) * (1.0 + cliffs(coordinates, draws))
-    return replace(coordinates, score=np.where(allowed, score, np.inf))
+    return replace(coordinates, score=np.where(allowed & np.isfinite(coordinates.score), score, np.inf))
 
 
 def _best_of(windows: list[Window], draws: Sequence[IndividualDraws]) -> Coordinates:
@@ -63,4 +61,4 @@ def _uninformed(window: Window, population: Population) -> Coordinates:
     offset = mapped.phi - np.einsum("nij,nj->ni", mapped.by_psi, centre)
     zero = 0.0 * centre
     whitening = Whitening(nothing, zero, mapped.by_psi, offset, zero + 1.0, zero, zero.copy())
-    return Coordinates(window, whitening, np.full(len(centre), np.inf))
+    return Coordinates(window, whitening, np.zeros(len(centre)))

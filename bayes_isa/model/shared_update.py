@@ -104,6 +104,22 @@ def update_shared(
     return population
 
 
+def with_stronger_link(
+    data: JointData, parameters: SharedParameters, population: Population, draws: np.ndarray, by: float
+) -> Population:
+    """`population` with beta_link up `by` of its posterior SDs given draws of phi; the same without a link."""
+    if "beta_link" not in parameters.names:
+        return population
+    _, information = _score_and_information(data, parameters, population, draws)
+    _, prior_curvature = parameters.prior_terms(population)
+    eigenvalue, vector = np.linalg.eigh(information + np.diag(prior_curvature))
+    spread = np.sqrt(np.sum(vector**2 / np.maximum(np.abs(eigenvalue), _LEAST_CURVATURE), axis=1))
+    at = np.array(
+        [name == "beta_link" for name in parameters.names] + [False] * (spread.size - len(parameters.names))
+    )
+    return parameters.moved(population, np.where(at, by * spread, 0.0))
+
+
 def _score_and_information(
     data: JointData, parameters: SharedParameters, population: Population, draws: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from bayes_isa.model.pilot import Pilot
 from bayes_isa.model.population import Population, averaged, initial_population
 from bayes_isa.model.population_update import IndividualPriors, update_individual
 from bayes_isa.model.priors import PriorSet
-from bayes_isa.model.shared_update import SharedParameters, update_shared
+from bayes_isa.model.shared_update import SharedParameters, update_shared, with_stronger_link
 from bayes_isa.model.whitenings import IndividualDraws
 from bayes_isa.model.windows import response_windows
 
@@ -41,6 +41,8 @@ _FOR_SHARED = 4  # of which this many, far apart, set the parameters that all pa
 # walls come nearer.
 _MEAN = 1.0
 _WIDE = 4.0
+# The same for the link, by its SD given individual parameters, half to two thirds of its posterior's: walls steepen.
+_LINK_UP = 3.0
 _WIDEST = 2.0  # times: where patients say next to nothing a wider population only shows its prior
 _FIRST_DRAWS = 48  # shares of variance to a few per cent of the patients' sum
 _FINAL_DRAWS = 192  # moments of 5 numbers to about a tenth of an SD, at the autocorrelation of these chains
@@ -71,9 +73,11 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     Rough panels do (see `prepare`).
     """
     windows = response_windows(data)
-    population, pilot = _estimated(data, priors, windows[0])
+    shared = SharedParameters.of(data, priors)
+    population, pilot = _estimated(data, priors, shared, windows[0])
     first = pilot.draw(population, _FIRST_DRAWS)
     near, wide = (_widened(population, first, by) for by in (_MEAN, _WIDE))
+    wide = with_stronger_link(data, shared, wide, first[:: _FIRST_DRAWS // _FOR_SHARED], _LINK_UP)
     # Most of the work is in kernels that let the other thread run.
     with ThreadPoolExecutor() as pool:
         chains = (pilot, pilot.copy(_SEED + 1))
@@ -92,9 +96,11 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     )
 
 
-def _estimated(data: JointData, priors: PriorSet, window: Window) -> tuple[Population, Pilot]:
+def _estimated(
+    data: JointData, priors: PriorSet, shared: SharedParameters, window: Window
+) -> tuple[Population, Pilot]:
     """Population estimate by EM from the priors' medians, and the chains it was made with."""
-    individual, shared = IndividualPriors.of(data, priors), SharedParameters.of(data, priors)
+    individual = IndividualPriors.of(data, priors)
     population = initial_population(data, priors)
     phi = population.mean.copy()
     phi[:, 0] = np.log(data.trial.baseline_mprotein.to_numpy(dtype=float))
