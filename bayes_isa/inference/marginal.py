@@ -174,7 +174,8 @@ def _at_draw(
         log_weight[:, number] = marker + pfs + ratio, marker + ratio, pfs + ratio
     whole = logsumexp(log_weight, axis=1) - np.log(n_points)
     halves = np.stack([logsumexp(log_weight[:, h::2], axis=1) - np.log(n_points // 2) for h in (0, 1)])
-    with np.errstate(invalid="ignore"):
+    # A point of no weight at all, or a patient without any other, is one that counts nothing.
+    with np.errstate(over="ignore", invalid="ignore"):
         ess = np.exp(2.0 * logsumexp(log_weight, axis=1) - logsumexp(2.0 * log_weight, axis=1))
     return _OneDraw(whole, np.nan_to_num(ess), halves, int((~usable).sum()))
 
