@@ -8,6 +8,7 @@ import xarray as xr
 
 from bayes_isa.data.published import PUBLISHED_EFFECTS, PUBLISHED_ESTIMATES
 from bayes_isa.errors import ModelError
+from bayes_isa.inference.correlations import pairs
 from bayes_isa.inference.storage import priors_of, spec_of
 from bayes_isa.model.prior import Prior
 from bayes_isa.model.prior_rules import LINKS, PARAMETERS
@@ -71,7 +72,8 @@ def parameter_estimates(
         attrs={
             "level": level,
             "prior_set": prior_set.name,
-            "without_prior": [name for name in population if name not in covered],
+            # The Cholesky factor is the matrix that has a prior in another form.
+            "without_prior": [n for n in population if n not in {*covered, "correlation_cholesky"}],
         },
     )
 
@@ -81,12 +83,18 @@ _TEXTS = ("unit", "meaning", "prior", "source", "rationale")
 
 
 def prior_by_parameter(posterior: xr.Dataset, priors: PriorSet, spec: ModelSpec) -> dict[str, Prior]:
-    """The prior of every scalar population parameter by its label, such as "KL_pop" or "beta_M0[non_igg]"."""
+    """The prior of every scalar population parameter by its label.
+
+    Such as "KL_pop", "beta_M0[non_igg]" or "correlation[KL, KD]".
+    """
     known: dict[str, Prior] = {}
     order = [*priors.parameters, "beta_link"]  # then the effects of covariates
     names = map(str, posterior.data_vars)
     for name in sorted(names, key=lambda n: order.index(n) if n in order else len(order)):
-        if name in priors.parameters:
+        if name == "correlation":
+            matrix = priors.parameter(name).of_rows(posterior.sizes["parameter"])
+            known |= dict.fromkeys(pairs(posterior), matrix)
+        elif name in priors.parameters:
             known[name] = priors.parameters[name]
         elif name == "beta_link":
             known[name] = priors.link(spec.link)
@@ -99,6 +107,8 @@ def prior_by_parameter(posterior: xr.Dataset, priors: PriorSet, spec: ModelSpec)
 def entry_of(posterior: xr.Dataset, label: str) -> xr.DataArray:
     """Draws of the parameter of this label."""
     name, _, covariate = label.partition("[")
+    if name == "correlation":
+        return pairs(posterior)[label]
     values = posterior[name]
     return values.sel({f"covariate_{name[5:]}": covariate[:-1]}, drop=True) if covariate else values
 
@@ -107,6 +117,8 @@ def published_prior(label: str, spec: ModelSpec, published: PriorSet) -> Prior |
     """The published estimate with its standard error, of `PUBLISHED_SET`; None where nothing printed compares."""
     name, _, covariate = label.partition("[")
     if any(getattr(spec, choice) != value for choice, value in _COMPARABLE.get(name, {}).items()):
+        return None
+    if name == "correlation":
         return None
     if covariate:
         listed = PUBLISHED_EFFECTS.get(name[5:], {})
@@ -174,6 +186,8 @@ def _densities(
 
 def _meaning(label: str, spec: ModelSpec) -> str:
     name, _, covariate = label.partition("[")
+    if name == "correlation":
+        return f"correlation of the random effects of {' and '.join(covariate[:-1].split(', '))}"
     if covariate:
         target = "log hazard" if name == "beta_hazard" else f"log {name[5:]}"
         return f"effect of {covariate[:-1]} on {target}"

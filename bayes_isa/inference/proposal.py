@@ -44,16 +44,28 @@ class Proposal:
 
 @dataclass(frozen=True)
 class PopulationAt:
-    """The population at one draw: means (n_patients, d), SDs (d,), k (L/umol)."""
+    """The population at one draw: means (n_patients, d), SDs (d,), k (L/umol).
+
+    cholesky: factor (d, d) of the correlation matrix of random effects, None for independent ones.
+    """
 
     mean: np.ndarray
     omega: np.ndarray
     k: float
+    cholesky: np.ndarray | None = None
+
+    def at(self, z: np.ndarray) -> np.ndarray:
+        """phi (..., n_patients, d) at independent standard normal z."""
+        return self.mean + self.omega * (z if self.cholesky is None else z @ self.cholesky.T)
 
     def log_density(self, phi: np.ndarray) -> np.ndarray:
         """log p(phi | population), (..., n_patients)."""
         z = (phi - self.mean) / self.omega
-        return -0.5 * np.sum(z * z + _LOG_2PI, axis=-1) - np.sum(np.log(self.omega))
+        log_determinant = np.sum(np.log(self.omega))
+        if self.cholesky is not None:
+            z = z @ np.linalg.inv(self.cholesky).T
+            log_determinant += np.sum(np.log(np.diagonal(self.cholesky)))
+        return -0.5 * np.sum(z * z + _LOG_2PI, axis=-1) - log_determinant
 
 
 def adapted_proposal(
@@ -104,7 +116,7 @@ def draw_points(proposal: Proposal, at: PopulationAt, n_points: int, rng: np.ran
     scale = np.asarray(_SDS)[component[own]]
     eps, phi = np.empty_like(normal), np.empty_like(normal)
     eps[own] = proposal.centre + scale[:, None, None] * np.einsum("nij,pnj->pni", proposal.root, normal[own])
-    phi[~own] = at.mean + at.omega * normal[~own]
+    phi[~own] = at.at(normal[~own])
     log_jacobian = np.empty((2 * half, n_patients))
     for number in range(2 * half):
         if not own[number]:

@@ -150,15 +150,19 @@ def _(op: _CoordinateOp, node: Apply, **kwargs: Any) -> Any:
 
 
 class ResponseCoordinates(Transform):
-    """phi <-> eps, for a `phi` whose parameters are (mean, omega, k, constants as in `pack_coordinates`)."""
+    """phi <-> eps, for a `phi` whose parameters are (mean, omega, k, constants as in `pack_coordinates`).
+
+    correlated: there is one more after omega, the factor of the correlation matrix.
+    """
 
     name = "response"
 
-    def __init__(self, saturation: float) -> None:
+    def __init__(self, saturation: float, *, correlated: bool = False) -> None:
         self.saturation = float(saturation)
+        self.correlated = correlated
 
     def _arguments(self, point: Any, inputs: Any) -> list[Any]:
-        mean, omega, k, constants = inputs[-4:]
+        mean, omega, *_, k, constants = inputs[-5 if self.correlated else -4 :]
         # CustomDist broadcasts its parameters over patients: undo it.
         return [point, mean, omega[0] if omega.ndim == 2 else omega, k.ravel()[0], constants]
 
@@ -173,36 +177,59 @@ class ResponseCoordinates(Transform):
 
 
 def phi_in_response_coordinates(
-    mean: Any, omega: Any, k: Any, window: Window, whitening: Whitening, initval: np.ndarray
+    mean: Any,
+    omega: Any,
+    k: Any,
+    window: Window,
+    whitening: Whitening,
+    initval: np.ndarray,
+    cholesky: Any | None = None,
 ) -> Any:
     """The variable `phi` ~ Normal(mean, omega), dims (patient, parameter), sampled in response coordinates.
+
+    cholesky: factor (d, d) of the correlation matrix of random effects, None for independent ones. The coordinates are
+    whitened by omega alone: what they leave of a correlation the sampler adapts to.
 
     k and the constants are no parameters of that distribution: the coordinates need their live values. The constants
     are a shared variable, so that code compiled for one trial serves all.
     """
 
-    def logp(value: Any, mean: Any, omega: Any, k: Any, constants: Any) -> Any:
-        return pm.logp(pm.Normal.dist(mean, omega), value).sum(axis=-1)
+    def logp(value: Any, mean: Any, omega: Any, *rest: Any) -> Any:
+        if cholesky is None:
+            return pm.logp(pm.Normal.dist(mean, omega), value).sum(axis=-1)
+        return correlated_logp(value, mean, omega, rest[0])
 
-    def random(
-        mean: Any, omega: Any, k: Any, constants: Any, rng: Any = None, size: Any = None
-    ) -> np.ndarray:
-        return rng.normal(mean, omega, size=None if size is None else (*size, omega.shape[-1]))
+    def random(mean: Any, omega: Any, *rest: Any, rng: Any = None, size: Any = None) -> np.ndarray:
+        shape = None if size is None else (*size, omega.shape[-1])
+        if cholesky is None:
+            return rng.normal(mean, omega, size=shape)
+        mean = np.asarray(mean, dtype=float)  # a symbolic mean, which PyMC tries first, stops here
+        z = rng.standard_normal(mean.shape if shape is None else shape)
+        return mean + omega * np.einsum("...ij,...j->...i", rest[0], z)
 
     return pm.CustomDist(
         "phi",
-        mean,
-        omega,
+        *((mean, omega) if cholesky is None else (mean, omega, cholesky)),
         k,
         pytensor.shared(pack_coordinates(window, whitening), name="response_coordinates"),
         logp=logp,
         random=random,
-        signature="(p),(p),(),(c)->(p)",
-        class_name="Normal",
+        signature="(p),(p),(),(c)->(p)" if cholesky is None else "(p),(p),(p,p),(),(c)->(p)",
+        class_name="Normal" if cholesky is None else "MvNormal",
         dims=("patient", "parameter"),
-        default_transform=ResponseCoordinates(window.saturation),
+        default_transform=ResponseCoordinates(window.saturation, correlated=cholesky is not None),
         initval=initval,
     )
+
+
+def correlated_logp(phi: Any, mean: Any, omega: Any, cholesky: Any) -> Any:
+    """log density (n_patients,) of phi ~ Normal(mean, diag(omega) L L' diag(omega)), L (d, d) the `cholesky` factor."""
+    factor = (
+        cholesky[0] if cholesky.ndim == 3 else cholesky
+    )  # CustomDist broadcasts its parameters over patients
+    z = pt.linalg.solve_triangular(factor, ((phi - mean) / omega).T, lower=True)
+    log_determinant = pt.sum(pt.log(omega), axis=-1) + pt.sum(pt.log(pt.diagonal(factor)))
+    return -0.5 * pt.sum(z**2 + np.log(2.0 * np.pi), axis=0) - log_determinant
 
 
 class EffectAtReference(Transform):

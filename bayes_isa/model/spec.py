@@ -23,6 +23,7 @@ RESIDUALS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "student_t": ("sigma_add", "sigma_prop", "nu"),
     }
 )
+RANDOM_EFFECTS = ("diagonal", "correlated")
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
 
 
@@ -40,6 +41,8 @@ class ModelSpec:
     residual: SD of a measurement: "combined" (default, as published: sqrt(sigma_add^2 + (sigma_prop M)^2)), "additive",
         "proportional", or "student_t" (combined scale, with `nu` degrees of freedom estimated: outlying values count
         less).
+    random_effects: "diagonal" (default, as published: etas of one patient are independent) or "correlated" (their
+        correlation matrix is estimated, with an LKJ prior: `correlation`, dims parameter and parameter_other).
     covariates: covariate names for each of M0, KL, KD, R, EC50 and hazard; None takes the published set, as far as
         the data set has it (what is left out is warned of).
     coordinates: sampling geometry; it changes the speed, never the posterior. "response" (default: net response,
@@ -56,6 +59,7 @@ class ModelSpec:
     exposure: str = "pk"
     effect: str = "emax"
     residual: str = "combined"
+    random_effects: str = "diagonal"
     covariates: Mapping[str, tuple[str, ...]] | None = None
     coordinates: str = "response"
     tolerance: float = field(default=1e-3)
@@ -69,6 +73,7 @@ class ModelSpec:
                 ("exposure", self.exposure, EXPOSURES),
                 ("effect", self.effect, tuple(EFFECTS)),
                 ("residual", self.residual, tuple(RESIDUALS)),
+                ("random_effects", self.random_effects, RANDOM_EFFECTS),
                 ("coordinates", self.coordinates, COORDINATES),
             )
             if value not in known
@@ -92,6 +97,11 @@ class ModelSpec:
     def individual(self) -> tuple[str, ...]:
         """Names of the individual parameters."""
         return ("M0", "KL", "KD", "R") if self.exposure == "constant" else ("M0", "KL", "KD", "R", "EC50")
+
+    @property
+    def correlated(self) -> bool:
+        """Whether the random effects of one patient are correlated."""
+        return self.random_effects == "correlated"
 
     @property
     def residual_parameters(self) -> tuple[str, ...]:

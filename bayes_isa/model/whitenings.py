@@ -32,8 +32,8 @@ _LOST = 50.0
 _WALL_AT = 3.5
 _WALL = 1.5
 _BESIDE = 2.0  # SDs along another axis: a wall may stand askew
-# There, of these bends the strongest that leaves the furthest of a posterior this near: few draws come to a wall, so that
-# fitting them hardly sees it.
+# There, of these bends the strongest that leaves the furthest of a posterior this near: few draws come to a wall, so
+# that fitting them hardly sees it.
 _WALL_BENDS = np.array([0.3, 0.6, 1.0, 1.3, 1.6, 2.0, 2.5])
 _NEAR = 6.0
 # SDs at which to look whether a posterior reaches there: its density has not fallen by more than a normal's in five
