@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import ndtri
@@ -33,12 +34,12 @@ class Proposal:
     def to_phi(self, eps: np.ndarray, at: PopulationAt) -> tuple[np.ndarray, np.ndarray]:
         """phi (n_patients, d) and log |d phi / d eps| (n_patients,)."""
         phi, log_jacobian = np.empty_like(eps), np.empty(eps.shape[0])
-        unwhiten(self.window, self.whitening, eps, at.mean, at.omega, at.k, phi, log_jacobian)
+        unwhiten(self.window, self.whitening, eps, at.mean, at.spread, at.k, phi, log_jacobian)
         return phi, log_jacobian
 
     def to_eps(self, phi: np.ndarray, at: PopulationAt) -> np.ndarray:
         eps = np.empty_like(phi)
-        whiten(self.window, self.whitening, np.ascontiguousarray(phi), at.mean, at.omega, at.k, eps)
+        whiten(self.window, self.whitening, np.ascontiguousarray(phi), at.mean, at.spread, at.k, eps)
         return eps
 
 
@@ -53,6 +54,14 @@ class PopulationAt:
     omega: np.ndarray
     k: float
     cholesky: np.ndarray | None = None
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """For `bayes_isa.kernels.whitening`: omega (d,), or the precision (d, d) of correlated random effects."""
+        if self.cholesky is None:
+            return self.omega
+        half = np.linalg.solve(self.cholesky, np.diag(1.0 / self.omega))
+        return half.T @ half
 
     def at(self, z: np.ndarray) -> np.ndarray:
         """phi (..., n_patients, d) at independent standard normal z."""

@@ -31,6 +31,11 @@ class Population:
         return np.linalg.inv(self.omega[:, None] * correlation * self.omega)
 
     @property
+    def spread(self) -> np.ndarray:
+        """For `bayes_isa.kernels.whitening`: omega (d,), or the precision (d, d) of correlated random effects."""
+        return self.omega if self.correlation is None else self.precision
+
+    @property
     def k(self) -> float:
         """k in L/umol; 0 without dexamethasone, where it is no parameter."""
         return self.shared.get("k", 0.0)

@@ -168,7 +168,7 @@ def test_constant_exposure_has_four(trial: Trial) -> None:
 
 
 def test_the_warm_start_finds_a_strong_correlation() -> None:
-    """KL and KD at 0.8 in 60 patients: an estimate pulled to 0 by the little that patients say, but clearly positive."""
+    """KL and KD at 0.8 in 60 patients: pulled to 0 by the little that patients say, but clearly positive."""
     drawn = draw_virtual_trial(60, seed=8, effects={}, correlation={("KL", "KD"): 0.8})
     start = warm_start(prepare(drawn.trial, spec_with(), rough=True), load_priors("weakly_informative"))
     matrix = start.population.correlation

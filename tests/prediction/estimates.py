@@ -34,7 +34,7 @@ def fit_at_estimate(
             start.whitening,
             eps,
             population.mean,
-            population.omega,
+            population.spread,
             population.k,
             one,
             log_jacobian,
