@@ -11,7 +11,7 @@ from bayes_isa.errors import ModelError
 from bayes_isa.inference.correlations import pairs
 from bayes_isa.inference.storage import priors_of, spec_of
 from bayes_isa.model.prior import Prior
-from bayes_isa.model.prior_rules import LINKS, PARAMETERS
+from bayes_isa.model.prior_rules import KPD, LINKS, PARAMETERS
 from bayes_isa.model.priors import PriorSet, load_priors
 from bayes_isa.model.spec import ModelSpec
 
@@ -22,9 +22,9 @@ _POINTS = 128  # over everything, and as many again where the posterior is
 # Parameters that mean the same in another model only under these choices: elsewhere nothing published compares.
 _COMPARABLE = {
     "KD_pop": {"effect": "emax", "exposure": "pk"},
-    "EC50_pop": {"effect": "emax"},
+    "EC50_pop": {"effect": "emax", "exposure": "pk"},
     "omega_KD": {"effect": "emax", "exposure": "pk"},
-    "omega_EC50": {"effect": "emax"},
+    "omega_EC50": {"effect": "emax", "exposure": "pk"},
     "Te": {"hazard": "loglogistic"},
     "s": {"hazard": "loglogistic"},
     "beta_link": {"link": "slope"},
@@ -94,6 +94,8 @@ def prior_by_parameter(posterior: xr.Dataset, priors: PriorSet, spec: ModelSpec)
         if name == "correlation":
             matrix = priors.parameter(name).of_rows(posterior.sizes["parameter"])
             known |= dict.fromkeys(pairs(posterior), matrix)
+        elif name.endswith("_pop"):
+            known[name] = priors.typical(name.removesuffix("_pop"), spec.exposure)
         elif name in priors.parameters:
             known[name] = priors.parameters[name]
         elif name == "beta_link":
@@ -193,4 +195,6 @@ def _meaning(label: str, spec: ModelSpec) -> str:
         return f"effect of {covariate[:-1]} on {target}"
     if name == "beta_link":
         return LINKS[spec.link].meaning
+    if spec.exposure == "kpd" and name in KPD:
+        return KPD[name].meaning
     return PARAMETERS[name].meaning

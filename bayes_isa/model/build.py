@@ -42,6 +42,12 @@ UNITS: Mapping[str, str] = {
     "pfs": "day",
 }
 
+# With K-PD exposure EC50 is EDK50, the rate at which isatuximab leaves its virtual compartment at half effect.
+KPD_UNITS: Mapping[str, str] = {
+    "EC50_pop": "mg/day",
+    "phi": "log of M0 g/L, KL 1/day, KD 1/day, R 1/day, EC50 mg/day",
+}
+
 _OFF = (0.0, 0.0, np.inf)  # what a residual error without sigma_add, sigma_prop or nu has in their place
 
 
@@ -66,9 +72,10 @@ def build_model(
     `m_protein` (dims measurement, g/L; a value below its LLOQ is left-censored there) and `pfs` (dims patient, days;
     exact, right-censored, or known to lie in (day_lower, day_upper], whose upper end `pfs` then shows; all given
     survival to entry_day: with delayed entry, individual parameters are those of patients who reached it). Individual
-    parameters are `phi` (patient, parameter), logs of M0 (g/L), KL, KD, R (1/day) and EC50 (mg/L); population
-    parameters bear their usual names (`KL_pop`, `omega_KL`, `beta_KL`, ...); with correlated random effects there is
-    their matrix `correlation` (parameter, parameter_other), sampled as its Cholesky factor.
+    parameters are `phi` (patient, parameter), logs of M0 (g/L), KL, KD, R (1/day) and EC50 (mg/L; with K-PD exposure
+    it is EDK50, mg/day); population parameters bear their usual names (`KL_pop`, `omega_KL`, `beta_KL`, ...); with
+    correlated random effects there is their matrix `correlation` (parameter, parameter_other), sampled as its Cholesky
+    factor.
 
     Predictive draws of `m_protein` are at the measured days, with values below the LLOQ reported as the LLOQ; those of
     `pfs` run to the longest follow-up of the trial, doses continued as last given, and are inf where nothing happened
@@ -114,6 +121,10 @@ class _Priors:
         """A population parameter by name."""
         return self.priors.parameter(name).pymc(name, initval=self.initial(name))
 
+    def typical(self, name: str, exposure: str) -> Any:
+        """The typical value of an individual parameter."""
+        return self.priors.typical(name, exposure).pymc(f"{name}_pop", initval=self.initial(f"{name}_pop"))
+
     def link(self, link: str) -> Any:
         return self.priors.link(link).pymc("beta_link", initval=self.start.shared["beta_link"])
 
@@ -153,7 +164,8 @@ def _population(data: JointData, start: WarmStart, prior: _Priors) -> tuple[Any,
     """Means (n_patients, d) and SDs (d,) of the individual log parameters."""
     names = data.spec.individual
     by_effect = data.spec.coordinates == "response" and "EC50" in names
-    typical = {name: prior.scalar(f"{name}_pop") for name in names if not (by_effect and name == "KD")}
+    exposure = data.spec.exposure
+    typical = {name: prior.typical(name, exposure) for name in names if not (by_effect and name == "KD")}
     if by_effect:
         typical["KD"] = kd_by_effect(
             prior.priors.parameters["KD_pop"],

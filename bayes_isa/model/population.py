@@ -43,7 +43,7 @@ class Population:
 
 def initial_population(data: JointData, priors: PriorSet) -> Population:
     names = data.spec.individual
-    typical = np.array([median(priors.parameters[f"{name}_pop"]) for name in names])
+    typical = np.array([median(priors.typical(name, data.spec.exposure)) for name in names])
     typical[0] = np.exp(np.mean(np.log(data.trial.baseline_mprotein.to_numpy(dtype=float))))
     omega = np.array([median(priors.parameters[f"omega_{name}"]) for name in names])
     effects = {target: np.zeros(matrix.sizes["covariate"]) for target, matrix in data.covariates.items()}

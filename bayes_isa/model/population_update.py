@@ -28,7 +28,7 @@ class IndividualPriors:
         """Those of the model of `data`."""
         design, centre, sd = [], [], []
         for name in data.spec.individual:
-            typical = priors.parameters[f"{name}_pop"]
+            typical = priors.typical(name, data.spec.exposure)
             covariates = data.covariates[name]["covariate"].to_numpy()
             effects = [priors.covariate_effect(name, str(covariate)) for covariate in covariates]
             low, middle, high = np.log(typical.quantiles([0.16, 0.5, 0.84]))

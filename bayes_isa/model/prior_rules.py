@@ -65,9 +65,12 @@ LINKS: Mapping[str, Quantity] = MappingProxyType(
         ),
     }
 )
+KPD: Mapping[str, Quantity] = MappingProxyType(
+    {"EC50_pop": Quantity("mg/day", "typical dose rate of half effect (EDK50)", optional=True)}
+)
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
 DEFAULT = "default"
-SECTIONS = ("meta", "parameters", "covariate_effects", "link")
+SECTIONS = ("meta", "parameters", "kpd", "covariate_effects", "link")
 META_KEYS = ("name", "description", "extends")
 ENTRY_KEYS = ("dist", "kwargs", "unit", "source", "rationale")
 
@@ -81,6 +84,7 @@ def document_faults(document: Mapping[str, Any]) -> list[Fault]:
     ]
     faults += _meta_faults(document.get("meta", {}))
     faults += _named_faults("parameters", _table(document, "parameters", faults), PARAMETERS, positive=True)
+    faults += _named_faults("kpd", _table(document, "kpd", faults), KPD, positive=True)
     faults += _named_faults("link", _table(document, "link", faults), LINKS, positive=False)
     faults += _effect_faults(_table(document, "covariate_effects", faults))
     return faults
