@@ -109,11 +109,6 @@ class ModelSpec:
         return ("M0", "KL", "KD", "R") if self.exposure == "constant" else ("M0", "KL", "KD", "R", "EC50")
 
     @property
-    def exposure_unit(self) -> str:
-        """Unit of what drives the effect of isatuximab, and of EC50."""
-        return {"pk": "mg/L", "kpd": "mg/day", "constant": "1"}[self.exposure]
-
-    @property
     def correlated(self) -> bool:
         """Whether the random effects of one patient are correlated."""
         return self.random_effects == "correlated"

@@ -21,7 +21,7 @@ TARGETS = (*INDIVIDUAL, "hazard")
 class ParameterSet:
     """One set of population parameters.
 
-    log_typical  (5,) logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L) of a patient with all covariates 0
+    log_typical  (5,) logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L; K-PD: mg/day) of a patient with all covariates 0
     omega        (5,) their SDs between patients
     effects      covariate effects by target, (covariate,) each
     k in L/umol, te in days, sigma_add in g/L; nu: degrees of freedom of the residual error, infinite when normal

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pymc as pm
+import pytensor
 import pytest
 from scipy import stats
 
@@ -30,6 +33,13 @@ def trial() -> Trial:
 @pytest.fixture(scope="module")
 def models(trial: Trial) -> dict[str, pm.Model]:
     return {c: build_model(trial, "weakly_informative", spec_with(coordinates=c)) for c in COORDINATES}
+
+
+@pytest.fixture(autouse=True)
+def quickly_compiled() -> Iterator[None]:
+    """Every function is called a few times: compiling it well would take longer."""
+    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+        yield
 
 
 def spec_with(**choices: str) -> ModelSpec:
