@@ -107,14 +107,20 @@ def _gaussian(  # noqa: C901 - one matrix product after another, each its own lo
 
 def _weights(spread):
     """Diagonal of W, and W itself where it is no diagonal matrix, else an empty one."""
-    raise NotImplementedError("compiled code only")
+    if spread.ndim == 1:
+        return 1.0 / (spread * spread), np.empty((0, 0))
+    return np.diag(spread).copy(), spread
 
 
 def _by_spread(spread, weight, to_weight, to_precision, to_spread):
     """Fill `to_spread`: derivatives by SDs or by W."""
-    raise NotImplementedError("compiled code only")
+    if spread.ndim == 1:
+        to_spread[:] = -2.0 * to_weight * weight / spread
+    else:
+        to_spread[:] = to_precision + np.diag(to_weight)
 
 
+# What they return depends on the number of dimensions, so compiled code is chosen by it.
 @overload(_weights)
 def _compiled_weights(spread):
     if spread.ndim == 1:
@@ -127,15 +133,12 @@ def _compiled_by_spread(spread, weight, to_weight, to_precision, to_spread):
     if spread.ndim == 1:
 
         def by_sds(spread, weight, to_weight, to_precision, to_spread):
-            for j in range(spread.size):
-                to_spread[j] = -2.0 * to_weight[j] * weight[j] / spread[j]
+            to_spread[:] = -2.0 * to_weight * weight / spread
 
         return by_sds
 
     def by_precision(spread, weight, to_weight, to_precision, to_spread):
-        to_spread[:] = to_precision
-        for j in range(to_weight.size):
-            to_spread[j, j] = to_weight[j]
+        to_spread[:] = to_precision + np.diag(to_weight)
 
     return by_precision
 
