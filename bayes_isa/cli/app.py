@@ -177,7 +177,10 @@ def fit(
     ] = "weakly_informative",
     exposure: Annotated[
         str,
-        typer.Option(help="pk: isatuximab concentration, mg/L; constant: full effect while on treatment."),
+        typer.Option(
+            help="pk: isatuximab concentration, mg/L; kpd: isatuximab doses alone, as a rate in mg/day; constant: full "
+            "effect while on treatment."
+        ),
     ] = "pk",
     link: Annotated[
         str,
@@ -188,6 +191,15 @@ def fit(
     hazard: Annotated[
         str, typer.Option(help="Baseline hazard: loglogistic, weibull or exponential.")
     ] = "loglogistic",
+    residual: Annotated[
+        str,
+        typer.Option(
+            help="Error of a measurement: combined (g/L and share of M), additive, proportional, or student_t."
+        ),
+    ] = "combined",
+    random_effects: Annotated[
+        str, typer.Option(help="Random effects of one patient: diagonal (independent) or correlated.")
+    ] = "diagonal",
     coordinates: Annotated[
         str | None,
         typer.Option(
@@ -239,6 +251,8 @@ def fit(
             link=link,
             hazard=hazard,
             exposure=exposure,
+            residual=residual,
+            random_effects=random_effects,
             coordinates=ModelSpec.coordinates if coordinates is None else coordinates,
         )
         prior_set = load_priors(priors)

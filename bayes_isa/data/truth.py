@@ -24,7 +24,8 @@ class Truth:
     parameters  population parameters by their names in the model: "M0_pop" (g/L), "KL_pop", "KD_pop", "R_pop"
                 (1/day), "EC50_pop" (mg/L), "omega_M0" ..., "k" (L/umol), "Te" (day), "s", "beta_link",
                 "sigma_add" (g/L), "sigma_prop", "nu" where residuals are Student-t, and {covariate: effect} for
-                "beta_M0", "beta_KL", "beta_KD", "beta_hazard".
+                "beta_M0", "beta_KL", "beta_KD", "beta_hazard"; "correlation" (rows and columns M0, KL, KD, R, EC50)
+                where random effects are correlated.
     centers     values at which continuous covariates are centred, in the unit of their column.
     individual  index "id": log_M0 (g/L), log_KL, log_KD, log_R (1/day), log_EC50 (mg/L) and the PK parameters
                 pk_CLinf ... pk_Km (hours, mg, L).

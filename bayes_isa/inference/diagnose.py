@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_isa.errors import ConvergenceError, ModelError
+from bayes_isa.inference.correlations import with_pairs
 
 _BLOCK_BYTES = 16e6  # half of phi of the published study at the default draws
 
@@ -103,8 +104,8 @@ def diagnose(fit: xr.DataTree, *, limits: Limits | None = None) -> Diagnosis:
 
 
 def _population_table(population: xr.Dataset) -> pd.DataFrame:
-    """One row per scalar: mean, sd, 90 % interval, R-hat, ESS."""
-    table = az.summary(population, ci_prob=0.9, ci_kind="eti", round_to="none")
+    """One row per scalar, each correlation once: mean, sd, 90 % interval, R-hat, ESS."""
+    table = az.summary(with_pairs(population), ci_prob=0.9, ci_kind="eti", round_to="none")
     table.index.name = "parameter"
     return table.astype(float)
 

@@ -8,9 +8,10 @@ import xarray as xr
 
 from bayes_isa.data.published import PUBLISHED_EFFECTS, PUBLISHED_ESTIMATES
 from bayes_isa.errors import ModelError
+from bayes_isa.inference.correlations import pairs
 from bayes_isa.inference.storage import priors_of, spec_of
 from bayes_isa.model.prior import Prior
-from bayes_isa.model.prior_rules import LINKS, PARAMETERS
+from bayes_isa.model.prior_rules import KPD, LINKS, PARAMETERS
 from bayes_isa.model.priors import PriorSet, load_priors
 from bayes_isa.model.spec import ModelSpec
 
@@ -21,9 +22,9 @@ _POINTS = 128  # over everything, and as many again where the posterior is
 # Parameters that mean the same in another model only under these choices: elsewhere nothing published compares.
 _COMPARABLE = {
     "KD_pop": {"effect": "emax", "exposure": "pk"},
-    "EC50_pop": {"effect": "emax"},
+    "EC50_pop": {"effect": "emax", "exposure": "pk"},
     "omega_KD": {"effect": "emax", "exposure": "pk"},
-    "omega_EC50": {"effect": "emax"},
+    "omega_EC50": {"effect": "emax", "exposure": "pk"},
     "Te": {"hazard": "loglogistic"},
     "s": {"hazard": "loglogistic"},
     "beta_link": {"link": "slope"},
@@ -71,7 +72,8 @@ def parameter_estimates(
         attrs={
             "level": level,
             "prior_set": prior_set.name,
-            "without_prior": [name for name in population if name not in covered],
+            # The Cholesky factor is the matrix that has a prior in another form.
+            "without_prior": [n for n in population if n not in {*covered, "correlation_cholesky"}],
         },
     )
 
@@ -81,12 +83,20 @@ _TEXTS = ("unit", "meaning", "prior", "source", "rationale")
 
 
 def prior_by_parameter(posterior: xr.Dataset, priors: PriorSet, spec: ModelSpec) -> dict[str, Prior]:
-    """The prior of every scalar population parameter by its label, such as "KL_pop" or "beta_M0[non_igg]"."""
+    """The prior of every scalar population parameter by its label.
+
+    Such as "KL_pop", "beta_M0[non_igg]" or "correlation[KL, KD]".
+    """
     known: dict[str, Prior] = {}
     order = [*priors.parameters, "beta_link"]  # then the effects of covariates
     names = map(str, posterior.data_vars)
     for name in sorted(names, key=lambda n: order.index(n) if n in order else len(order)):
-        if name in priors.parameters:
+        if name == "correlation":
+            matrix = priors.parameter(name).of_rows(posterior.sizes["parameter"])
+            known |= dict.fromkeys(pairs(posterior), matrix)
+        elif name.endswith("_pop"):
+            known[name] = priors.typical(name.removesuffix("_pop"), spec.exposure)
+        elif name in priors.parameters:
             known[name] = priors.parameters[name]
         elif name == "beta_link":
             known[name] = priors.link(spec.link)
@@ -99,6 +109,8 @@ def prior_by_parameter(posterior: xr.Dataset, priors: PriorSet, spec: ModelSpec)
 def entry_of(posterior: xr.Dataset, label: str) -> xr.DataArray:
     """Draws of the parameter of this label."""
     name, _, covariate = label.partition("[")
+    if name == "correlation":
+        return pairs(posterior)[label]
     values = posterior[name]
     return values.sel({f"covariate_{name[5:]}": covariate[:-1]}, drop=True) if covariate else values
 
@@ -107,6 +119,8 @@ def published_prior(label: str, spec: ModelSpec, published: PriorSet) -> Prior |
     """The published estimate with its standard error, of `PUBLISHED_SET`; None where nothing printed compares."""
     name, _, covariate = label.partition("[")
     if any(getattr(spec, choice) != value for choice, value in _COMPARABLE.get(name, {}).items()):
+        return None
+    if name == "correlation":
         return None
     if covariate:
         listed = PUBLISHED_EFFECTS.get(name[5:], {})
@@ -174,9 +188,13 @@ def _densities(
 
 def _meaning(label: str, spec: ModelSpec) -> str:
     name, _, covariate = label.partition("[")
+    if name == "correlation":
+        return f"correlation of the random effects of {' and '.join(covariate[:-1].split(', '))}"
     if covariate:
         target = "log hazard" if name == "beta_hazard" else f"log {name[5:]}"
         return f"effect of {covariate[:-1]} on {target}"
     if name == "beta_link":
         return LINKS[spec.link].meaning
+    if spec.exposure == "kpd" and name in KPD:
+        return KPD[name].meaning
     return PARAMETERS[name].meaning

@@ -19,7 +19,7 @@ from bayes_isa.inference.chains import ChainProgress, Job, run_jobs
 from bayes_isa.inference.settings import TARGET_ACCEPT, SamplerSettings
 from bayes_isa.inference.starts import compiled_model
 from bayes_isa.inference.storage import FORMAT, trial_dataset
-from bayes_isa.model.build import UNITS, record_of
+from bayes_isa.model.build import KPD_UNITS, UNITS, record_of
 
 _VERSIONED = ("bayes-isa", "pymc", "pytensor", "nutpie", "numba", "numpy", "xarray", "arviz")
 Progress = Callable[[Sequence[ChainProgress]], None]
@@ -186,7 +186,12 @@ def fit_without_draws(model: pm.Model, settings: SamplerSettings) -> xr.DataTree
 def units_of(model: pm.Model) -> Mapping[str, str]:
     """Units by variable."""
     record = record_of(model)
-    return UNITS if record is None else {**UNITS, "beta_link": record.data.link_unit}
+    if record is None:
+        return UNITS
+    own = {"beta_link": record.data.link_unit}
+    if record.data.spec.exposure == "kpd":
+        own |= KPD_UNITS
+    return {**UNITS, **own}
 
 
 def _observed(model: pm.Model) -> xr.Dataset:

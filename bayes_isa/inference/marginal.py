@@ -18,7 +18,7 @@ from scipy.special import logsumexp
 
 from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
-from bayes_isa.inference.population import population_means
+from bayes_isa.inference.population import correlation_factors, population_means
 from bayes_isa.inference.proposal import PopulationAt, Proposal, adapted_proposal, draw_points
 from bayes_isa.inference.storage import priors_of, spec_of, trial_of
 from bayes_isa.kernels.evaluate import Parameters
@@ -89,9 +89,11 @@ def populations_at(data: JointData, draws: xr.Dataset) -> list[PopulationAt]:
     """The population of every draw."""
     means, omegas = population_means(data, draws)
     k = draws["k"].to_numpy() if "k" in draws else np.zeros(draws.sizes["sample"])
+    factors = correlation_factors(data, draws)
+    own_factors = [None] * len(means) if factors is None else list(factors)
     return [
-        PopulationAt(np.ascontiguousarray(mean), np.ascontiguousarray(omega), float(own))
-        for mean, omega, own in zip(means, omegas, k, strict=True)
+        PopulationAt(np.ascontiguousarray(mean), np.ascontiguousarray(omega), float(own), factor)
+        for mean, omega, own, factor in zip(means, omegas, k, own_factors, strict=True)
     ]
 
 

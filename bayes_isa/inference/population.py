@@ -9,6 +9,19 @@ from bayes_isa.errors import ModelError
 from bayes_isa.model.joint_data import JointData
 
 
+def correlation_factors(data: JointData, draws: xr.Dataset) -> np.ndarray | None:
+    """Cholesky factors (sample, parameter, parameter) of the correlation of random effects; None: independent ones.
+
+    Raises ModelError when the model has a correlation that the draws lack.
+    """
+    if not data.spec.correlated:
+        return None
+    if "correlation" not in draws:
+        raise ModelError("the posterior lacks correlation: was it fitted with `build_model`?")
+    matrices = draws["correlation"].transpose("sample", "parameter", "parameter_other")
+    return np.linalg.cholesky(matrices.to_numpy())
+
+
 def population_means(data: JointData, draws: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Means (sample, patient, parameter) and SDs (sample, parameter) of the individual log parameters.
 

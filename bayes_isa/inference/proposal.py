@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import ndtri
@@ -33,27 +34,47 @@ class Proposal:
     def to_phi(self, eps: np.ndarray, at: PopulationAt) -> tuple[np.ndarray, np.ndarray]:
         """phi (n_patients, d) and log |d phi / d eps| (n_patients,)."""
         phi, log_jacobian = np.empty_like(eps), np.empty(eps.shape[0])
-        unwhiten(self.window, self.whitening, eps, at.mean, at.omega, at.k, phi, log_jacobian)
+        unwhiten(self.window, self.whitening, eps, at.mean, at.spread, at.k, phi, log_jacobian)
         return phi, log_jacobian
 
     def to_eps(self, phi: np.ndarray, at: PopulationAt) -> np.ndarray:
         eps = np.empty_like(phi)
-        whiten(self.window, self.whitening, np.ascontiguousarray(phi), at.mean, at.omega, at.k, eps)
+        whiten(self.window, self.whitening, np.ascontiguousarray(phi), at.mean, at.spread, at.k, eps)
         return eps
 
 
 @dataclass(frozen=True)
 class PopulationAt:
-    """The population at one draw: means (n_patients, d), SDs (d,), k (L/umol)."""
+    """The population at one draw: means (n_patients, d), SDs (d,), k (L/umol).
+
+    cholesky: factor (d, d) of the correlation matrix of random effects, None for independent ones.
+    """
 
     mean: np.ndarray
     omega: np.ndarray
     k: float
+    cholesky: np.ndarray | None = None
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """For `bayes_isa.kernels.whitening`: omega (d,), or the precision (d, d) of correlated random effects."""
+        if self.cholesky is None:
+            return self.omega
+        half = np.linalg.solve(self.cholesky, np.diag(1.0 / self.omega))
+        return half.T @ half
+
+    def at(self, z: np.ndarray) -> np.ndarray:
+        """phi (..., n_patients, d) at independent standard normal z."""
+        return self.mean + self.omega * (z if self.cholesky is None else z @ self.cholesky.T)
 
     def log_density(self, phi: np.ndarray) -> np.ndarray:
         """log p(phi | population), (..., n_patients)."""
         z = (phi - self.mean) / self.omega
-        return -0.5 * np.sum(z * z + _LOG_2PI, axis=-1) - np.sum(np.log(self.omega))
+        log_determinant = np.sum(np.log(self.omega))
+        if self.cholesky is not None:
+            z = z @ np.linalg.inv(self.cholesky).T
+            log_determinant += np.sum(np.log(np.diagonal(self.cholesky)))
+        return -0.5 * np.sum(z * z + _LOG_2PI, axis=-1) - log_determinant
 
 
 def adapted_proposal(
@@ -104,7 +125,7 @@ def draw_points(proposal: Proposal, at: PopulationAt, n_points: int, rng: np.ran
     scale = np.asarray(_SDS)[component[own]]
     eps, phi = np.empty_like(normal), np.empty_like(normal)
     eps[own] = proposal.centre + scale[:, None, None] * np.einsum("nij,pnj->pni", proposal.root, normal[own])
-    phi[~own] = at.mean + at.omega * normal[~own]
+    phi[~own] = at.at(normal[~own])
     log_jacobian = np.empty((2 * half, n_patients))
     for number in range(2 * half):
         if not own[number]:

@@ -14,14 +14,24 @@ def compiled_model(model: pm.Model) -> Any:
     """`model` compiled for nutpie, its chains starting scattered around the model's own starting values."""
     import nutpie
 
+    jittered = _individual(model) | _correlations(model)
     return nutpie.compile_pymc_model(
-        model, backend="numba", initial_points=_scattered_starts(model), jitter_rvs=_individual(model)
+        model, backend="numba", initial_points=_scattered_starts(model), jitter_rvs=jittered
     )
 
 
 def _individual(model: pm.Model) -> set[Any]:
     """Variables with a patient dimension: on the sampler's unit scale, where a jitter of 1 is a posterior SD."""
     return {rv for rv in model.free_RVs if "patient" in (model.named_vars_to_dims.get(rv.name) or ())}
+
+
+def _correlations(model: pm.Model) -> set[Any]:
+    """Factors of correlation matrices: a jitter of 1 on the sampler's scale reaches correlations of 0.7."""
+    return {
+        rv
+        for rv in model.free_RVs
+        if type(model.rvs_to_transforms.get(rv)).__name__ == "CholeskyCorrTransform"
+    }
 
 
 def _scattered_starts(model: pm.Model) -> dict[Any, Any]:

@@ -51,8 +51,8 @@ EVENT_PARTIALS = (*INDIVIDUAL, "k", "hazard_lp", "beta_link", "Te", "s")
 class Design(NamedTuple):
     """What is known before the parameters: quadrature nodes, exposures, measurement days, event days.
 
-    Days since first dose; `effect` in mg/L (or 0/1 for constant exposure), `dexamethasone` in umol/L. Patients lie one
-    after another in every array.
+    Days since first dose; `effect` in mg/L (K-PD: mg/day; 0/1 for constant exposure), `dexamethasone` in umol/L.
+    Patients lie one after another in every array.
     """
 
     panel_offset: np.ndarray  # (n_patients + 1,) first panel of each patient

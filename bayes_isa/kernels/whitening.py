@@ -1,9 +1,10 @@
 """Whitening of response coordinates by each patient's own curvature: what a sampler sees is close to standard normal.
 
-psi = L^-1 b + C^-T x with C C' = L = H + A' W A and b = h + A' W (mean - c), W = diag(1 / omega^2): the Gaussian
-that the patient's data (H, h: approximation of the log-likelihood in psi) and the population (phi ~ c + A psi,
-linearised) together suggest. x = scale S(eps), each number by itself, with S bent where a posterior is far from
-Gaussian: see `bayes_isa.kernels.bend`. Quality decides the speed alone, the map is exact.
+psi = L^-1 b + C^-T x with C C' = L = H + A' W A and b = h + A' W (mean - c): the Gaussian that the patient's data
+(H, h: approximation of the log-likelihood in psi) and the population (phi ~ c + A psi, linearised, of precision W)
+together suggest. W = diag(1 / omega^2), or that of correlated random effects. x = scale S(eps), each number by itself,
+with S bent where a posterior is far from Gaussian: see `bayes_isa.kernels.bend`. Quality decides the speed alone, the
+map is exact.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 
 from bayes_isa.kernels.bend import bent, unbent
 from bayes_isa.kernels.response import Window, phi_by_psi, phi_from_psi, psi_from_phi
@@ -68,7 +70,9 @@ def _solve_upper(lower, inverse, vector):
 
 
 @njit(inline="always", error_model="numpy")
-def _gaussian(whitening, i, mean, weight, lower, inverse, matrix, centre):
+def _gaussian(  # noqa: C901 - one matrix product after another, each its own loop
+    whitening, i, mean, weight, precision, lower, inverse, matrix, centre
+):
     """Factor C of the precision, 1 over its diagonal, and the centre L^-1 b of patient i."""
     d = mean.size
     for x in range(d):
@@ -85,9 +89,58 @@ def _gaussian(whitening, i, mean, weight, lower, inverse, matrix, centre):
                 weighted = weight[j] * here
                 for y in range(x + 1):
                     matrix[x, y] += weighted * whitening.linear[i, j, y]
+    for j in range(precision.shape[0]):  # what W has beside its diagonal; nothing without correlations
+        for m in range(d):
+            if m != j:
+                distance = precision[j, m] * (mean[m] - whitening.offset[i, m])
+                for x in range(d):
+                    here = whitening.linear[i, j, x]
+                    if here != 0.0:
+                        centre[x] += here * distance
+                        weighted = precision[j, m] * here
+                        for y in range(x + 1):
+                            matrix[x, y] += weighted * whitening.linear[i, m, y]
     _cholesky(matrix, lower, inverse)
     _solve_lower(lower, inverse, centre)
     _solve_upper(lower, inverse, centre)
+
+
+def _weights(spread):
+    """Diagonal of W, and W itself where it is no diagonal matrix, else an empty one."""
+    if spread.ndim == 1:
+        return 1.0 / (spread * spread), np.empty((0, 0))
+    return np.diag(spread).copy(), spread
+
+
+def _by_spread(spread, weight, to_weight, to_precision, to_spread):
+    """Fill `to_spread`: derivatives by SDs or by W."""
+    if spread.ndim == 1:
+        to_spread[:] = -2.0 * to_weight * weight / spread
+    else:
+        to_spread[:] = to_precision + np.diag(to_weight)
+
+
+# What they return depends on the number of dimensions, so compiled code is chosen by it.
+@overload(_weights)
+def _compiled_weights(spread):
+    if spread.ndim == 1:
+        return lambda spread: (1.0 / (spread * spread), np.empty((0, 0)))
+    return lambda spread: (np.diag(spread).copy(), spread)
+
+
+@overload(_by_spread)
+def _compiled_by_spread(spread, weight, to_weight, to_precision, to_spread):
+    if spread.ndim == 1:
+
+        def by_sds(spread, weight, to_weight, to_precision, to_spread):
+            to_spread[:] = -2.0 * to_weight * weight / spread
+
+        return by_sds
+
+    def by_precision(spread, weight, to_weight, to_precision, to_spread):
+        to_spread[:] = to_precision + np.diag(to_weight)
+
+    return by_precision
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -96,19 +149,21 @@ def unwhiten(
     whitening: Whitening,
     eps: np.ndarray,
     mean: np.ndarray,
-    omega: np.ndarray,
+    spread: np.ndarray,
     k: float,
     phi: np.ndarray,
     log_jacobian: np.ndarray,
 ) -> None:
-    """Fill `phi` (n_patients, d) and log |d phi / d eps| (n_patients,) from `eps`; mean (n_patients, d), omega (d,)."""
+    """Fill `phi` (n_patients, d) and log |d phi / d eps| (n_patients,) from `eps`; mean (n_patients, d).
+
+    spread: SDs omega (d,) of independent random effects, or the precision W (d, d) of correlated ones.
+    """
     n, d = eps.shape
     lower, matrix = np.zeros((d, d)), np.empty((d, d))
-    centre, psi, weight, inverse = np.empty(d), np.empty(d), np.empty(d), np.empty(d)
-    for x in range(d):
-        weight[x] = 1.0 / (omega[x] * omega[x])
+    centre, psi, inverse = np.empty(d), np.empty(d), np.empty(d)
+    weight, precision = _weights(spread)
     for i in range(n):
-        _gaussian(whitening, i, mean[i], weight, lower, inverse, matrix, centre)
+        _gaussian(whitening, i, mean[i], weight, precision, lower, inverse, matrix, centre)
         volume = 1.0
         for x in range(d):
             at = bent(eps[i, x], whitening.below[i, x], whitening.above[i, x])
@@ -126,7 +181,7 @@ def whiten(
     whitening: Whitening,
     phi: np.ndarray,
     mean: np.ndarray,
-    omega: np.ndarray,
+    spread: np.ndarray,
     k: float,
     eps: np.ndarray,
 ) -> None:
@@ -134,9 +189,9 @@ def whiten(
     n, d = phi.shape
     lower, matrix = np.zeros((d, d)), np.empty((d, d))
     centre, psi, inverse = np.empty(d), np.empty(d), np.empty(d)
-    weight = 1.0 / (omega * omega)
+    weight, precision = _weights(spread)
     for i in range(n):
-        _gaussian(whitening, i, mean[i], weight, lower, inverse, matrix, centre)
+        _gaussian(whitening, i, mean[i], weight, precision, lower, inverse, matrix, centre)
         psi_from_phi(window, i, phi[i], k, psi)
         for x in range(d):
             value = 0.0
@@ -152,27 +207,27 @@ def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each it
     whitening: Whitening,
     eps: np.ndarray,
     mean: np.ndarray,
-    omega: np.ndarray,
+    spread: np.ndarray,
     k: float,
     to_phi: np.ndarray,
     to_log_jacobian: np.ndarray,
     to_eps: np.ndarray,
     to_mean: np.ndarray,
-    to_omega: np.ndarray,
+    to_spread: np.ndarray,
 ) -> float:
-    """Derivatives by `eps`, `mean`, `omega` (filled) and k (returned) from those by `phi` and the log Jacobian."""
+    """Derivatives by `eps`, `mean`, `spread` (filled) and k (returned) from those by `phi` and the log Jacobian."""
     n, d = eps.shape
     lower, matrix = np.zeros((d, d)), np.empty((d, d))
-    centre, step, psi, weight = np.empty(d), np.empty(d), np.empty(d), np.empty(d)
+    centre, step, psi = np.empty(d), np.empty(d), np.empty(d)
+    weight, precision = _weights(spread)
+    to_precision, along = np.zeros(precision.shape), np.empty(d)
     by_psi, by_k, by_jacobian = np.empty((d, d)), np.empty(d), np.empty(d)
     to_psi, to_centre, to_weight = np.empty(d), np.empty(d), np.zeros(d)
     to_lower, to_matrix, column = np.empty((d, d)), np.empty((d, d)), np.empty(d)
     to_x, slope, log_slope, inverse = np.empty(d), np.empty(d), np.empty(d), np.empty(d)
     to_k = 0.0
-    for x in range(d):
-        weight[x] = 1.0 / (omega[x] * omega[x])
     for i in range(n):
-        _gaussian(whitening, i, mean[i], weight, lower, inverse, matrix, centre)
+        _gaussian(whitening, i, mean[i], weight, precision, lower, inverse, matrix, centre)
         for x in range(d):
             at = bent(eps[i, x], whitening.below[i, x], whitening.above[i, x])
             step[x] = whitening.scale[i, x] * at.value
@@ -205,20 +260,30 @@ def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each it
                 to_matrix[x, y] -= 0.5 * (to_centre[x] * centre[y] + centre[x] * to_centre[y])
         # L = H + A' W A, b = h + A' W (mean - c)
         for j in range(d):
-            along = 0.0
+            along[j] = 0.0
             quadratic = 0.0
             for x in range(d):
                 here = whitening.linear[i, j, x]
                 if here != 0.0:
-                    along += here * to_centre[x]
+                    along[j] += here * to_centre[x]
                     inner = 0.0
                     for y in range(d):
                         inner += to_matrix[x, y] * whitening.linear[i, j, y]
                     quadratic += here * inner
-            to_mean[i, j] = weight[j] * along
-            to_weight[j] += quadratic + along * (mean[i, j] - whitening.offset[i, j])
-    for j in range(d):
-        to_omega[j] = -2.0 * to_weight[j] * weight[j] / omega[j]
+            to_mean[i, j] = weight[j] * along[j]
+            to_weight[j] += quadratic + along[j] * (mean[i, j] - whitening.offset[i, j])
+        for j in range(precision.shape[0]):
+            for m in range(d):
+                if m != j:
+                    to_mean[i, j] += precision[j, m] * along[m]
+                    value = along[j] * (mean[i, m] - whitening.offset[i, m])
+                    for x in range(d):
+                        here = whitening.linear[i, j, x]
+                        if here != 0.0:
+                            for y in range(d):
+                                value += here * to_matrix[x, y] * whitening.linear[i, m, y]
+                    to_precision[j, m] += value
+    _by_spread(spread, weight, to_weight, to_precision, to_spread)
     return to_k
 
 

@@ -16,13 +16,14 @@ from bayes_isa.data import Trial
 from bayes_isa.errors import BayesIsaWarning
 from bayes_isa.kernels.residual import Residual
 from bayes_isa.kernels.trajectory import INDIVIDUAL
-from bayes_isa.model.coordinates import kd_by_effect, phi_in_response_coordinates
+from bayes_isa.model.coordinates import kd_by_effect
 from bayes_isa.model.joint_data import JointData, prepare, with_panels_for
 from bayes_isa.model.observed import measurement_random, pfs_random
 from bayes_isa.model.op import JointTrajectory, MeasurementTerm, design_inputs
 from bayes_isa.model.population import Population
 from bayes_isa.model.prior import vector_prior
 from bayes_isa.model.priors import PriorSet, load_priors
+from bayes_isa.model.random_effects import RandomEffects, correlation, individuals
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.model.warm_start import WarmStart, warm_start
 
@@ -35,9 +36,16 @@ UNITS: Mapping[str, str] = {
     "k": "L/umol",
     "Te": "day",
     "sigma_add": "g/L",
+    "correlation": "1",
     "phi": "log of M0 g/L, KL 1/day, KD 1/day, R 1/day, EC50 mg/L",
     "m_protein": "g/L",
     "pfs": "day",
+}
+
+# With K-PD exposure EC50 is EDK50, the rate at which isatuximab leaves its virtual compartment at half effect.
+KPD_UNITS: Mapping[str, str] = {
+    "EC50_pop": "mg/day",
+    "phi": "log of M0 g/L, KL 1/day, KD 1/day, R 1/day, EC50 mg/day",
 }
 
 _OFF = (0.0, 0.0, np.inf)  # what a residual error without sigma_add, sigma_prop or nu has in their place
@@ -64,8 +72,10 @@ def build_model(
     `m_protein` (dims measurement, g/L; a value below its LLOQ is left-censored there) and `pfs` (dims patient, days;
     exact, right-censored, or known to lie in (day_lower, day_upper], whose upper end `pfs` then shows; all given
     survival to entry_day: with delayed entry, individual parameters are those of patients who reached it). Individual
-    parameters are `phi` (patient, parameter), logs of M0 (g/L), KL, KD, R (1/day) and EC50 (mg/L); population
-    parameters bear their usual names (`KL_pop`, `omega_KL`, `beta_KL`, ...).
+    parameters are `phi` (patient, parameter), logs of M0 (g/L), KL, KD, R (1/day) and EC50 (mg/L; with K-PD exposure
+    it is EDK50, mg/day); population parameters bear their usual names (`KL_pop`, `omega_KL`, `beta_KL`, ...); with
+    correlated random effects there is their matrix `correlation` (parameter, parameter_other), sampled as its Cholesky
+    factor.
 
     Predictive draws of `m_protein` are at the measured days, with values below the LLOQ reported as the LLOQ; those of
     `pfs` run to the longest follow-up of the trial, doses continued as last given, and are inf where nothing happened
@@ -90,7 +100,11 @@ def build_model(
         means, omegas = _population(data, start, prior)
         # Without dexamethasone in the data k acts on nothing, so it is no parameter.
         k = prior.scalar("k") if data.has_dexamethasone else pt.constant(0.0)
-        phi = _individuals(data, start, means, omegas, k)
+        factor = None
+        if start.population.correlation is not None:
+            lkj = prior_set.parameter("correlation")
+            factor = correlation(lkj, data.spec.individual, start.population.correlation)
+        phi = individuals(data, start, RandomEffects(means, omegas, factor), k)
         _outcomes(data, prior, phi, k)
     model.bayes_isa_record = ModelRecord(data, prior_set)
     return model
@@ -106,6 +120,10 @@ class _Priors:
     def scalar(self, name: str) -> Any:
         """A population parameter by name."""
         return self.priors.parameter(name).pymc(name, initval=self.initial(name))
+
+    def typical(self, name: str, exposure: str) -> Any:
+        """The typical value of an individual parameter."""
+        return self.priors.typical(name, exposure).pymc(f"{name}_pop", initval=self.initial(f"{name}_pop"))
 
     def link(self, link: str) -> Any:
         return self.priors.link(link).pymc("beta_link", initval=self.start.shared["beta_link"])
@@ -146,7 +164,8 @@ def _population(data: JointData, start: WarmStart, prior: _Priors) -> tuple[Any,
     """Means (n_patients, d) and SDs (d,) of the individual log parameters."""
     names = data.spec.individual
     by_effect = data.spec.coordinates == "response" and "EC50" in names
-    typical = {name: prior.scalar(f"{name}_pop") for name in names if not (by_effect and name == "KD")}
+    exposure = data.spec.exposure
+    typical = {name: prior.typical(name, exposure) for name in names if not (by_effect and name == "KD")}
     if by_effect:
         typical["KD"] = kd_by_effect(
             prior.priors.parameters["KD_pop"],
@@ -158,28 +177,6 @@ def _population(data: JointData, start: WarmStart, prior: _Priors) -> tuple[Any,
     means = [pt.log(typical[name]) + prior.effects(data, name) for name in names]
     omegas = [prior.scalar(f"omega_{name}") for name in names]
     return pt.stack(means, axis=1), pt.stack(omegas)
-
-
-def _individuals(data: JointData, start: WarmStart, mean: Any, omega: Any, k: Any) -> Any:
-    """phi (n_patients, d) in the coordinates asked for; every one starts at the individual modes."""
-    dims = ("patient", "parameter")
-    eta = (start.phi - start.population.mean) / start.population.omega
-    match data.spec.coordinates:
-        case "response":
-            return phi_in_response_coordinates(mean, omega, k, start.window, start.whitening, start.phi)
-        case "centered":
-            return pm.Normal("phi", mean, omega, dims=dims, initval=start.phi)
-        case "noncentered":
-            z = pm.Normal("eta", 0.0, 1.0, dims=dims, initval=eta)
-            return pm.Deterministic("phi", mean + omega * z, dims=dims)
-        case "mixed":
-            log_m0 = pm.Normal("log_M0", mean[:, 0], omega[0], dims="patient", initval=start.phi[:, 0])
-            pm.modelcontext(None).add_coord("parameter_noncentered", list(data.spec.individual[1:]))
-            z = pm.Normal("eta", 0.0, 1.0, dims=("patient", "parameter_noncentered"), initval=eta[:, 1:])
-            rest = mean[:, 1:] + omega[1:] * z
-            return pm.Deterministic("phi", pt.concatenate([log_m0[:, None], rest], axis=1), dims=dims)
-        case unknown:
-            raise NotImplementedError(unknown)
 
 
 def _outcomes(data: JointData, prior: _Priors, phi: Any, k: Any) -> None:

@@ -24,7 +24,10 @@ from bayes_isa.model.prior import Prior
 
 
 class _CoordinateOp(Op):
-    """What the three Ops share: inputs (point, mean, omega, k, constants as in `pack_coordinates`, ...)."""
+    """What the three Ops share: inputs (point, mean, spread, k, constants as in `pack_coordinates`, ...).
+
+    spread: omega (d,) of independent random effects, or the precision (d, d) of correlated ones.
+    """
 
     __props__ = ("saturation",)
 
@@ -33,7 +36,11 @@ class _CoordinateOp(Op):
 
     def make_node(self, *inputs: Any) -> Apply:
         variables = [pt.as_tensor_variable(x) for x in inputs]
-        return Apply(self, variables, [make() for make in self.output_types])
+        return Apply(self, variables, [make() for make in self.types_of(variables)])
+
+    def types_of(self, variables: list[Variable]) -> tuple[Any, ...]:
+        """Makers of the output variables."""
+        return self.output_types
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         outputs = self.function(self.saturation)(*inputs)
@@ -43,7 +50,7 @@ class _CoordinateOp(Op):
 
 
 class Unwhiten(_CoordinateOp):
-    """(eps, mean, omega, k, constants) -> phi (n_patients, d), log |d phi / d eps| (n_patients,)."""
+    """(eps, mean, spread, k, constants) -> phi (n_patients, d), log |d phi / d eps| (n_patients,)."""
 
     output_types = (pt.dmatrix, pt.dvector)
 
@@ -69,9 +76,10 @@ class Unwhiten(_CoordinateOp):
 
 
 class UnwhitenPullback(_CoordinateOp):
-    """Derivatives of `Unwhiten` by eps, mean, omega and k."""
+    """Derivatives of `Unwhiten` by eps, mean, spread and k."""
 
-    output_types = (pt.dmatrix, pt.dmatrix, pt.dvector, pt.dscalar)
+    def types_of(self, variables: list[Variable]) -> tuple[Any, ...]:
+        return pt.dmatrix, pt.dmatrix, pt.dmatrix if variables[2].type.ndim == 2 else pt.dvector, pt.dscalar
 
     @staticmethod
     def function(saturation: float) -> Any:
@@ -82,7 +90,7 @@ class UnwhitenPullback(_CoordinateOp):
 
 
 class Whiten(_CoordinateOp):
-    """(phi, mean, omega, k, constants) -> eps: the inverse, for starting points; no gradient."""
+    """(phi, mean, spread, k, constants) -> eps: the inverse, for starting points; no gradient."""
 
     output_types = (pt.dmatrix,)
 
@@ -97,10 +105,10 @@ class Whiten(_CoordinateOp):
 @cache
 def _unwhiten_function(saturation: float) -> Any:
     @njit
-    def unwhiten_op(eps, mean, omega, k, packed):
+    def unwhiten_op(eps, mean, spread, k, packed):
         window, whitening = unpack_coordinates(packed, eps.shape[1], saturation)
         phi, log_jacobian = np.empty(eps.shape), np.empty(eps.shape[0])
-        unwhiten(window, whitening, eps, mean, omega, k.item(), phi, log_jacobian)
+        unwhiten(window, whitening, eps, mean, spread, k.item(), phi, log_jacobian)
         return phi, log_jacobian
 
     return unwhiten_op
@@ -109,10 +117,10 @@ def _unwhiten_function(saturation: float) -> Any:
 @cache
 def _whiten_function(saturation: float) -> Any:
     @njit
-    def whiten_op(phi, mean, omega, k, packed):
+    def whiten_op(phi, mean, spread, k, packed):
         window, whitening = unpack_coordinates(packed, phi.shape[1], saturation)
         eps = np.empty(phi.shape)
-        whiten(window, whitening, phi, mean, omega, k.item(), eps)
+        whiten(window, whitening, phi, mean, spread, k.item(), eps)
         return eps
 
     return whiten_op
@@ -121,23 +129,23 @@ def _whiten_function(saturation: float) -> Any:
 @cache
 def _pullback_function(saturation: float) -> Any:
     @njit
-    def pullback_op(eps, mean, omega, k, packed, to_phi, to_log_jacobian):
+    def pullback_op(eps, mean, spread, k, packed, to_phi, to_log_jacobian):
         window, whitening = unpack_coordinates(packed, eps.shape[1], saturation)
-        to_eps, to_mean, to_omega = np.empty(eps.shape), np.empty(eps.shape), np.empty(omega.size)
+        to_eps, to_mean, to_spread = np.empty(eps.shape), np.empty(eps.shape), np.empty(spread.shape)
         to_k = unwhiten_pullback(
             window,
             whitening,
             eps,
             mean,
-            omega,
+            spread,
             k.item(),
             to_phi,
             to_log_jacobian,
             to_eps,
             to_mean,
-            to_omega,
+            to_spread,
         )
-        return to_eps, to_mean, to_omega, np.array(to_k)
+        return to_eps, to_mean, to_spread, np.array(to_k)
 
     return pullback_op
 
@@ -150,17 +158,26 @@ def _(op: _CoordinateOp, node: Apply, **kwargs: Any) -> Any:
 
 
 class ResponseCoordinates(Transform):
-    """phi <-> eps, for a `phi` whose parameters are (mean, omega, k, constants as in `pack_coordinates`)."""
+    """phi <-> eps, for a `phi` whose parameters are (mean, omega, k, constants as in `pack_coordinates`).
+
+    correlated: there is one more after omega, the factor of the correlation matrix.
+    """
 
     name = "response"
 
-    def __init__(self, saturation: float) -> None:
+    def __init__(self, saturation: float, *, correlated: bool = False) -> None:
         self.saturation = float(saturation)
+        self.correlated = correlated
 
     def _arguments(self, point: Any, inputs: Any) -> list[Any]:
-        mean, omega, k, constants = inputs[-4:]
+        mean, omega, *_, k, constants = inputs[-5 if self.correlated else -4 :]
         # CustomDist broadcasts its parameters over patients: undo it.
-        return [point, mean, omega[0] if omega.ndim == 2 else omega, k.ravel()[0], constants]
+        spread = omega[0] if omega.ndim == 2 else omega
+        if self.correlated:
+            factor = inputs[-3][0] if inputs[-3].ndim == 3 else inputs[-3]
+            half = pt.linalg.solve_triangular(factor, pt.diag(1.0 / spread), lower=True)
+            spread = pt.dot(half.T, half)
+        return [point, mean, spread, k.ravel()[0], constants]
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         return Unwhiten(self.saturation)(*self._arguments(value, inputs))[0]
@@ -173,36 +190,57 @@ class ResponseCoordinates(Transform):
 
 
 def phi_in_response_coordinates(
-    mean: Any, omega: Any, k: Any, window: Window, whitening: Whitening, initval: np.ndarray
+    mean: Any,
+    omega: Any,
+    k: Any,
+    window: Window,
+    whitening: Whitening,
+    initval: np.ndarray,
+    cholesky: Any | None = None,
 ) -> Any:
     """The variable `phi` ~ Normal(mean, omega), dims (patient, parameter), sampled in response coordinates.
 
-    k and the constants are no parameters of that distribution: the coordinates need their live values. The constants
-    are a shared variable, so that code compiled for one trial serves all.
+    cholesky: factor (d, d) of the correlation matrix of random effects, None for independent ones. k and the constants
+    are no parameters of that distribution: the coordinates need their live values. The constants are a shared variable,
+    so that code compiled for one trial serves all.
     """
 
-    def logp(value: Any, mean: Any, omega: Any, k: Any, constants: Any) -> Any:
-        return pm.logp(pm.Normal.dist(mean, omega), value).sum(axis=-1)
+    def logp(value: Any, mean: Any, omega: Any, *rest: Any) -> Any:
+        if cholesky is None:
+            return pm.logp(pm.Normal.dist(mean, omega), value).sum(axis=-1)
+        return correlated_logp(value, mean, omega, rest[0])
 
-    def random(
-        mean: Any, omega: Any, k: Any, constants: Any, rng: Any = None, size: Any = None
-    ) -> np.ndarray:
-        return rng.normal(mean, omega, size=None if size is None else (*size, omega.shape[-1]))
+    def random(mean: Any, omega: Any, *rest: Any, rng: Any = None, size: Any = None) -> np.ndarray:
+        shape = None if size is None else (*size, omega.shape[-1])
+        if cholesky is None:
+            return rng.normal(mean, omega, size=shape)
+        mean = np.asarray(mean, dtype=float)  # a symbolic mean, which PyMC tries first, stops here
+        z = rng.standard_normal(mean.shape if shape is None else shape)
+        return mean + omega * np.einsum("...ij,...j->...i", rest[0], z)
 
     return pm.CustomDist(
         "phi",
-        mean,
-        omega,
+        *((mean, omega) if cholesky is None else (mean, omega, cholesky)),
         k,
         pytensor.shared(pack_coordinates(window, whitening), name="response_coordinates"),
         logp=logp,
         random=random,
-        signature="(p),(p),(),(c)->(p)",
-        class_name="Normal",
+        signature="(p),(p),(),(c)->(p)" if cholesky is None else "(p),(p),(p,p),(),(c)->(p)",
+        class_name="Normal" if cholesky is None else "MvNormal",
         dims=("patient", "parameter"),
-        default_transform=ResponseCoordinates(window.saturation),
+        default_transform=ResponseCoordinates(window.saturation, correlated=cholesky is not None),
         initval=initval,
     )
+
+
+def correlated_logp(phi: Any, mean: Any, omega: Any, cholesky: Any) -> Any:
+    """log density (n_patients,) of phi ~ Normal(mean, diag(omega) L L' diag(omega)), L (d, d) the `cholesky` factor."""
+    factor = (
+        cholesky[0] if cholesky.ndim == 3 else cholesky
+    )  # CustomDist broadcasts its parameters over patients
+    z = pt.linalg.solve_triangular(factor, ((phi - mean) / omega).T, lower=True)
+    log_determinant = pt.sum(pt.log(omega), axis=-1) + pt.sum(pt.log(pt.diagonal(factor)))
+    return -0.5 * pt.sum(z**2 + np.log(2.0 * np.pi), axis=0) - log_determinant
 
 
 class EffectAtReference(Transform):

@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 
 from bayes_isa.errors import ModelError
+from bayes_isa.model.spec import ModelSpec
 from bayes_isa.pk import (
+    KPD_HALF_LIFE_DAY,
     PK_PARAMETERS,
     Doses,
     Exposure,
     constant_exposure,
+    kpd_exposure,
     pk_exposure,
     typical_parameters,
 )
@@ -37,7 +40,7 @@ def _typical(patients: pd.DataFrame) -> np.ndarray:
     if absent:
         raise ModelError(
             f"exposure from pharmacokinetics needs the columns pk_CLinf ... pk_Km, or {', '.join(needed)} to use "
-            f"typical values; patients.csv lacks {', '.join(absent)}. Add them, or use exposure='constant'"
+            f"typical values; patients.csv lacks {', '.join(absent)}. Add them, or use exposure='kpd' or 'constant'"
         )
     values = patients[needed]
     incomplete = values.isna().any(axis=1)
@@ -63,8 +66,17 @@ def _of_drug(doses: pd.DataFrame, ids: pd.Index, drug: str) -> Doses:
     )
 
 
-def trial_exposure(kind: str, patients: pd.DataFrame, doses: pd.DataFrame, until_day: np.ndarray) -> Exposure:
-    """Exposure of every patient up to `until_day` (n_patients,), kind "pk" or "constant".
+def trial_exposure(
+    kind: str,
+    patients: pd.DataFrame,
+    doses: pd.DataFrame,
+    until_day: np.ndarray,
+    *,
+    half_life_day: float = KPD_HALF_LIFE_DAY,
+) -> Exposure:
+    """Exposure of every patient up to `until_day` (n_patients,), kind "pk", "kpd" or "constant".
+
+    half_life_day: of the K-PD model's virtual compartment. Raises ModelError for data without what the kind needs.
 
     Constant exposure lasts from the first isatuximab dose to the last plus the patient's own dosing interval; a patient
     without recorded isatuximab doses counts as on treatment throughout.
@@ -72,11 +84,13 @@ def trial_exposure(kind: str, patients: pd.DataFrame, doses: pd.DataFrame, until
     ids = patients.index
     isatuximab = _of_drug(doses, ids, "isatuximab")
     dexamethasone = _of_drug(doses, ids, "dexamethasone")
-    if kind == "pk":
+    if kind in ("pk", "kpd"):
         if np.size(isatuximab.patient) == 0:
             raise ModelError(
-                "exposure='pk' needs isatuximab doses and the data set has none; use exposure='constant'"
+                f"exposure={kind!r} needs isatuximab doses and the data set has none; use exposure='constant'"
             )
+        if kind == "kpd":
+            return kpd_exposure(len(ids), isatuximab, dexamethasone, until_day, half_life_day=half_life_day)
         return pk_exposure(pk_parameters(patients), isatuximab, dexamethasone, until_day)
     on, off = np.zeros(len(ids)), np.full(len(ids), np.inf)
     patient, day = np.asarray(isatuximab.patient), np.asarray(isatuximab.day)
@@ -85,3 +99,10 @@ def trial_exposure(kind: str, patients: pd.DataFrame, doses: pd.DataFrame, until
         # After the last dose a patient stays on treatment for one more interval; 14 days where only one dose tells.
         on[i], off[i] = days[0], days[-1] + (days[-1] - days[-2] if days.size > 1 else 14.0)
     return constant_exposure(len(ids), on, off, dexamethasone)
+
+
+def spec_exposure(
+    spec: ModelSpec, patients: pd.DataFrame, doses: pd.DataFrame, until_day: np.ndarray
+) -> Exposure:
+    """`trial_exposure` as a specification has it."""
+    return trial_exposure(spec.exposure, patients, doses, until_day, half_life_day=spec.kpd_half_life_day)

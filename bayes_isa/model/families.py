@@ -34,6 +34,7 @@ class Family:
     optional   kwargs that may be left out
     positive   kwargs that must be > 0
     canonical  kwargs as written -> kwargs as PyMC takes them
+    of_matrix  True for a distribution of correlation matrices; SciPy then gets that of one correlation
     frozen     kwargs as PyMC takes them -> frozen SciPy distribution
     conflict   what is wrong with kwargs that are fine one by one ("" if nothing)
     """
@@ -44,6 +45,7 @@ class Family:
     optional: tuple[str, ...] = ()
     canonical: Callable[[Mapping[str, float]], dict[str, float]] = dict
     conflict: Callable[[Mapping[str, float]], str] = lambda kwargs: ""
+    of_matrix: bool = False
 
     def names(self) -> tuple[str, ...]:
         """Every keyword the family knows."""
@@ -96,6 +98,21 @@ def _truncated_normal(kwargs: Mapping[str, float]) -> Any:
     return stats.truncnorm((lower - mu) / sigma, (upper - mu) / sigma, loc=mu, scale=sigma)
 
 
+def _one_correlation(kwargs: Mapping[str, float]) -> Any:
+    """Each entry of an LKJ matrix of n rows (Lewandowski et al. 2009, doi:10.1016/j.jmva.2009.04.008)."""
+    shape = kwargs["eta"] - 1.0 + kwargs.get("n", _INDIVIDUAL_PARAMETERS) / 2.0
+    return stats.beta(shape, shape, loc=-1.0, scale=2.0)
+
+
+def _correlation_conflict(kwargs: Mapping[str, float]) -> str:
+    n = kwargs.get("n", _INDIVIDUAL_PARAMETERS)
+    return (
+        "" if n >= 2 and float(n).is_integer() else f"n = {n:g} is no number of rows of a correlation matrix"
+    )
+
+
+_INDIVIDUAL_PARAMETERS = 5.0
+
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "LogNormal": Family(
@@ -145,6 +162,14 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             positive=("lam", "scale"),
             canonical=lambda p: {"lam": p["lam"] if "lam" in p else 1 / p["scale"]},
             frozen=lambda p: stats.expon(scale=1 / p["lam"]),
+        ),
+        "LKJCorr": Family(
+            forms=(("eta",),),
+            positive=("eta",),
+            optional=("n",),
+            conflict=_correlation_conflict,
+            frozen=_one_correlation,
+            of_matrix=True,
         ),
     }
 )

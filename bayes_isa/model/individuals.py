@@ -77,7 +77,10 @@ def log_density(data: JointData, window: Window, population: Population) -> Dens
 def density_of_phi(data: JointData, population: Population, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log-density (n_patients,) of phi given the population, up to a constant, and its gradient (n_patients, d)."""
     terms = likelihood(data, population, phi)
-    weight = population.omega**-2.0
     distance = phi - population.mean
-    value = terms.marker + terms.event - 0.5 * np.sum(weight * distance**2, axis=1)
-    return value, terms.by_phi - weight * distance
+    if population.correlation is None:
+        pull = population.omega**-2.0 * distance
+    else:
+        pull = np.einsum("ij,nj->ni", population.precision, distance)
+    value = terms.marker + terms.event - 0.5 * np.sum(pull * distance, axis=1)
+    return value, terms.by_phi - pull

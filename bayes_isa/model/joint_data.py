@@ -15,7 +15,7 @@ from bayes_isa.data.covariates import available_covariates, design_matrix
 from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.kernels.hazard import LINK_UNITS, Shape, make_shape
 from bayes_isa.kernels.panels import Panels, ReferenceParameters, Timeline, build_panels
-from bayes_isa.model.exposures import trial_exposure
+from bayes_isa.model.exposures import spec_exposure
 from bayes_isa.model.reference import reference_parameters
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.pk import Exposure
@@ -67,7 +67,7 @@ def prepare(trial: Trial, spec: ModelSpec, *, rough: bool = False) -> JointData:
     specification asks for what the data set does not have; warns (BayesIsaWarning) of published covariates that are
     left out because the data set lacks them or they do not vary.
     """
-    exposure = trial_exposure(spec.exposure, trial.patients, trial.doses, trial.last_day)
+    exposure = spec_exposure(spec, trial.patients, trial.doses, trial.last_day)
     timeline = trial_timeline(trial, exposure)
     shape = make_shape(spec.link, spec.hazard, spec.effect)
     reference = _reference(trial, spec)
@@ -110,9 +110,7 @@ def with_panels_for(data: JointData, reference: ReferenceParameters) -> JointDat
 
 def _reference(trial: Trial, spec: ModelSpec) -> ReferenceParameters:
     baseline = trial.baseline_mprotein.to_numpy(dtype=float)
-    return reference_parameters(
-        baseline, spec.link, constant=spec.exposure == "constant", last_day=trial.last_day
-    )
+    return reference_parameters(baseline, spec.link, exposure=spec.exposure, last_day=trial.last_day)
 
 
 def trial_timeline(trial: Trial, exposure: Exposure) -> Timeline:

@@ -12,7 +12,7 @@ import numpy as np
 from bayes_isa.kernels.evaluate import Parameters, evaluate_curves, event_times
 from bayes_isa.kernels.panels import Panels, build_panels
 from bayes_isa.kernels.residual import Residual, standard_errors
-from bayes_isa.model.exposures import trial_exposure
+from bayes_isa.model.exposures import spec_exposure
 from bayes_isa.model.joint_data import JointData, continued_doses, trial_timeline
 from bayes_isa.model.reference import reference_parameters
 
@@ -91,7 +91,7 @@ def prediction_panels(data: JointData, until_day: float | None = None) -> Panels
     horizon = float(trial.pfs["day"].max()) if until_day is None else until_day
     doses = continued_doses(trial, horizon)
     until = np.full(trial.n_patients, horizon)
-    exposure = trial_exposure(data.spec.exposure, trial.patients, doses, until)
+    exposure = spec_exposure(data.spec, trial.patients, doses, until)
     timeline = replace(
         trial_timeline(trial, exposure),
         measurement_offset=np.zeros(trial.n_patients + 1, dtype=np.int64),
@@ -100,8 +100,7 @@ def prediction_panels(data: JointData, until_day: float | None = None) -> Panels
         free_day=None,
     )
     baseline = trial.baseline_mprotein.to_numpy(dtype=float)
-    constant = data.spec.exposure == "constant"
-    reference = reference_parameters(baseline, data.spec.link, constant=constant)
+    reference = reference_parameters(baseline, data.spec.link, exposure=data.spec.exposure)
     return build_panels(
         timeline,
         exposure.evaluate,

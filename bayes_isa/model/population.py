@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -21,6 +22,18 @@ class Population:
     omega: np.ndarray
     shared: Mapping[str, float]  # k, Te, s, beta_link, sigma_add, sigma_prop, nu
     mean: np.ndarray
+    correlation: np.ndarray | None = None  # (d, d) of random effects; None: they are independent
+
+    @cached_property
+    def precision(self) -> np.ndarray:
+        """(d, d) inverse of the covariance of random effects."""
+        correlation = np.eye(self.omega.size) if self.correlation is None else self.correlation
+        return np.linalg.inv(self.omega[:, None] * correlation * self.omega)
+
+    @property
+    def spread(self) -> np.ndarray:
+        """For `bayes_isa.kernels.whitening`: omega (d,), or the precision (d, d) of correlated random effects."""
+        return self.omega if self.correlation is None else self.precision
 
     @property
     def k(self) -> float:
@@ -30,12 +43,13 @@ class Population:
 
 def initial_population(data: JointData, priors: PriorSet) -> Population:
     names = data.spec.individual
-    typical = np.array([median(priors.parameters[f"{name}_pop"]) for name in names])
+    typical = np.array([median(priors.typical(name, data.spec.exposure)) for name in names])
     typical[0] = np.exp(np.mean(np.log(data.trial.baseline_mprotein.to_numpy(dtype=float))))
     omega = np.array([median(priors.parameters[f"omega_{name}"]) for name in names])
     effects = {target: np.zeros(matrix.sizes["covariate"]) for target, matrix in data.covariates.items()}
     shared = {name: median(prior) for name, prior in shared_priors(data, priors).items()}
-    return Population(typical, effects, omega, shared, means(data, typical, effects))
+    independent = np.eye(omega.size) if data.spec.correlated else None
+    return Population(typical, effects, omega, shared, means(data, typical, effects), independent)
 
 
 def median(prior: Prior) -> float:
@@ -72,4 +86,6 @@ def averaged(data: JointData, estimates: list[Population]) -> Population:
     for name in estimates[0].shared:
         values = np.array([each.shared[name] for each in estimates])
         shared[name] = float(np.mean(values) if name == "beta_link" else np.exp(np.mean(np.log(values))))
-    return Population(typical, effects, omega, shared, means(data, typical, effects))
+    matrices = [each.correlation for each in estimates if each.correlation is not None]
+    correlation = np.mean(matrices, axis=0) if matrices else None
+    return Population(typical, effects, omega, shared, means(data, typical, effects), correlation)

@@ -10,6 +10,8 @@ from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population, means, median
 from bayes_isa.model.priors import PriorSet
 
+# Patients for each parameter: keeps the estimate of a few patients away from correlations of 1, as a prior would.
+_INDEPENDENT = 1.0
 _OMEGA_RANGE = (0.05, 3.0)  # keeps a rough estimate from collapsing or exploding; not a bound on the model
 
 
@@ -26,7 +28,7 @@ class IndividualPriors:
         """Those of the model of `data`."""
         design, centre, sd = [], [], []
         for name in data.spec.individual:
-            typical = priors.parameters[f"{name}_pop"]
+            typical = priors.typical(name, data.spec.exposure)
             covariates = data.covariates[name]["covariate"].to_numpy()
             effects = [priors.covariate_effect(name, str(covariate)) for covariate in covariates]
             low, middle, high = np.log(typical.quantiles([0.16, 0.5, 0.84]))
@@ -42,17 +44,31 @@ def update_individual(
     population: Population,
     draws: np.ndarray,
 ) -> Population:
-    """Typical values, covariate effects and omegas: least squares with the priors as ridge; draws of phi."""
+    """Typical values, covariate effects and omegas: least squares with the priors as ridge; draws of phi.
+
+    And the correlation of what is left, where the model has one.
+    """
     typical, omega = population.typical.copy(), population.omega.copy()
     effects = dict(population.effects)
-    mean = draws.mean(axis=0)
+    mean, left = draws.mean(axis=0), np.empty_like(draws)
     for j, name in enumerate(data.spec.individual):
         design, centre, sd = priors.design[j], priors.centre[j], priors.sd[j]
         precision = design.T @ design / omega[j] ** 2 + np.diag(sd**-2.0)
         solution = np.linalg.solve(precision, design.T @ mean[:, j] / omega[j] ** 2 + centre / sd**2)
-        square = np.mean((draws[:, :, j] - design @ solution) ** 2)
+        left[:, :, j] = draws[:, :, j] - design @ solution
+        square = np.mean(left[:, :, j] ** 2)
         typical[j] = np.exp(solution[0])
         effects[name] = solution[1:]
         omega[j] = np.clip(np.sqrt(square), *_OMEGA_RANGE)
     updated = replace(population, typical=typical, effects=effects, omega=omega)
+    if population.correlation is not None:
+        updated = replace(updated, correlation=_correlation(left))
     return replace(updated, mean=means(data, typical, effects))
+
+
+def _correlation(left: np.ndarray) -> np.ndarray:
+    """Correlation matrix (d, d) of residuals (draw, patient, d), a few independent patients added."""
+    n_draws, n_patients, d = left.shape
+    scaled = left / np.sqrt(np.mean(left**2, axis=(0, 1)))
+    products = np.einsum("sni,snj->ij", scaled, scaled) / n_draws
+    return (products + _INDEPENDENT * d * np.eye(d)) / (n_patients + _INDEPENDENT * d)

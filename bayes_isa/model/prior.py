@@ -6,7 +6,7 @@ The key names `dist` and `kwargs` are those of pymc-extras.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -51,6 +51,10 @@ class Prior:
     def __str__(self) -> str:
         inside = ", ".join(f"{name}={value:g}" for name, value in self.kwargs.items())
         return f"{self.dist}({inside}) {self.unit}".rstrip()
+
+    def of_rows(self, n: int) -> Prior:
+        """The same prior for a correlation matrix of n rows."""
+        return replace(self, kwargs={**self.kwargs, "n": n})
 
     def pymc_kwargs(self) -> dict[str, float]:
         """The parameters as PyMC takes them, e.g. mu = log(median)."""

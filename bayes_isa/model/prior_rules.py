@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from bayes_isa.model.families import Fault, distribution_faults, nearest
+from bayes_isa.model.families import FAMILIES, Fault, distribution_faults, nearest
 from bayes_isa.model.prior import Prior
 
 
@@ -22,12 +22,14 @@ class Quantity:
     meaning      in words
     any_unit     True for what is measured in the marker's own unit, which need not be g/L
     optional     True where a set may do without: only some models have it
+    of_matrix    True for a correlation matrix, whose distribution is one of such matrices
     """
 
     unit: str
     meaning: str
     any_unit: bool = False
     optional: bool = False
+    of_matrix: bool = False
 
 
 PARAMETERS: Mapping[str, Quantity] = MappingProxyType(
@@ -48,6 +50,9 @@ PARAMETERS: Mapping[str, Quantity] = MappingProxyType(
         "sigma_add": Quantity("g/L", "additive residual SD", any_unit=True),
         "sigma_prop": Quantity("fraction", "proportional residual SD"),
         "nu": Quantity("dimensionless", "degrees of freedom of Student-t residuals", optional=True),
+        "correlation": Quantity(
+            "correlation", "correlation of random effects of one patient", optional=True, of_matrix=True
+        ),
     }
 )
 LINKS: Mapping[str, Quantity] = MappingProxyType(
@@ -60,9 +65,12 @@ LINKS: Mapping[str, Quantity] = MappingProxyType(
         ),
     }
 )
+KPD: Mapping[str, Quantity] = MappingProxyType(
+    {"EC50_pop": Quantity("mg/day", "typical dose rate of half effect (EDK50)", optional=True)}
+)
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
 DEFAULT = "default"
-SECTIONS = ("meta", "parameters", "covariate_effects", "link")
+SECTIONS = ("meta", "parameters", "kpd", "covariate_effects", "link")
 META_KEYS = ("name", "description", "extends")
 ENTRY_KEYS = ("dist", "kwargs", "unit", "source", "rationale")
 
@@ -76,6 +84,7 @@ def document_faults(document: Mapping[str, Any]) -> list[Fault]:
     ]
     faults += _meta_faults(document.get("meta", {}))
     faults += _named_faults("parameters", _table(document, "parameters", faults), PARAMETERS, positive=True)
+    faults += _named_faults("kpd", _table(document, "kpd", faults), KPD, positive=True)
     faults += _named_faults("link", _table(document, "link", faults), LINKS, positive=False)
     faults += _effect_faults(_table(document, "covariate_effects", faults))
     return faults
@@ -113,6 +122,7 @@ def _named_faults(
         yield from _entry_faults((section, name), entry, known[name])
         if (
             positive
+            and not known[name].of_matrix
             and isinstance(entry, Mapping)
             and not distribution_faults(entry.get("dist"), entry.get("kwargs"))
         ):
@@ -173,11 +183,25 @@ def _entry_faults(path: tuple[str, ...], entry: object, quantity: Quantity | Non
     if "dist" in entry and "kwargs" in entry:
         for fault in distribution_faults(entry["dist"], entry["kwargs"]):
             yield Fault((*path, *fault.key), f"{name}: {fault.message}", fault.remedy)
+        yield from _matrix_faults(path, entry["dist"], quantity)
     if quantity and not quantity.any_unit and _is_text(entry.get("unit")) and entry["unit"] != quantity.unit:
         yield Fault(
             (*path, "unit"),
             f"{name} is in {entry['unit']!r}, the model computes in {quantity.unit!r}",
             "Convert the numbers and write the model's unit",
+        )
+
+
+def _matrix_faults(path: tuple[str, ...], dist: object, quantity: Quantity | None) -> Iterator[Fault]:
+    """Distributions of correlation matrices are for these, and these need one."""
+    if not isinstance(dist, str) or dist not in FAMILIES:
+        return
+    wanted = quantity is not None and quantity.of_matrix
+    if FAMILIES[dist].of_matrix != wanted:
+        fit = ", ".join(name for name, family in FAMILIES.items() if family.of_matrix == wanted)
+        kind = "a correlation matrix" if wanted else "a number"
+        yield Fault(
+            (*path, "dist"), f"{path[-1]} is {kind}, which {dist} is no distribution of", f"Use {fit}"
         )
 
 

@@ -21,7 +21,7 @@ import pandas as pd
 from bayes_isa.errors import PriorError, Problem
 from bayes_isa.model.families import nearest
 from bayes_isa.model.prior import Prior, vector_prior
-from bayes_isa.model.prior_rules import DEFAULT, LINKS, PARAMETERS, TARGETS, document_faults
+from bayes_isa.model.prior_rules import DEFAULT, KPD, LINKS, PARAMETERS, TARGETS, document_faults
 from bayes_isa.model.toml_lines import key_lines, line_of, syntax_error
 
 __all__ = ["Prior", "PriorSet", "available_priors", "load_priors", "vector_prior"]
@@ -37,6 +37,7 @@ class PriorSet:
     default_effect     for a covariate that is not listed
     links              of `beta_link`, by link: "slope", "value", "log_value", "relative_slope"
     path               file it was read from, if any
+    kpd                of what has another unit under K-PD exposure: "EC50_pop" in mg/day
     """
 
     name: str
@@ -46,6 +47,21 @@ class PriorSet:
     default_effect: Prior
     links: Mapping[str, Prior] = field(hash=False)
     path: str | None = None
+    kpd: Mapping[str, Prior] = field(hash=False, default_factory=lambda: MappingProxyType({}))
+
+    def typical(self, name: str, exposure: str) -> Prior:
+        """The prior of the typical value of an individual parameter, such as "EC50", under an exposure.
+
+        EC50 is a concentration under "pk" and a dose rate under "kpd". Raises PriorError where the set has none.
+        """
+        if exposure != "kpd" or f"{name}_pop" not in KPD:
+            return self.parameter(f"{name}_pop")
+        if f"{name}_pop" not in self.kpd:
+            raise PriorError(
+                f"The prior set {self.name!r} has no prior for {name}_pop with K-PD exposure: add "
+                f'[kpd.{name}_pop] with unit = "{KPD[f"{name}_pop"].unit}" to it, or say with_kpd("{name}_pop", ...)'
+            )
+        return self.kpd[f"{name}_pop"]
 
     def parameter(self, name: str) -> Prior:
         """The prior of one parameter; raises PriorError where the set has none (only some models need it)."""
@@ -98,6 +114,14 @@ class PriorSet:
         document["link"][name] = _replacement(prior, self.link(name))
         return PriorSet.from_dict(document)
 
+    def with_kpd(self, name: str, prior: Prior) -> PriorSet:
+        """A copy with another prior for one parameter under K-PD exposure."""
+        _known(name, KPD, "parameter with a prior of its own under K-PD exposure")
+        document = self.to_dict()
+        old = self.kpd.get(name, Prior(prior.dist, prior.kwargs, unit=KPD[name].unit))
+        document["kpd"][name] = _replacement(prior, old)
+        return PriorSet.from_dict(document)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, strings and numbers in the layout of a prior file, with `path`; fit for JSON."""
         effects: dict[str, Any] = {
@@ -107,6 +131,7 @@ class PriorSet:
         return {
             "meta": {"name": self.name, "description": self.description},
             "parameters": {name: prior.to_dict() for name, prior in self.parameters.items()},
+            "kpd": {name: prior.to_dict() for name, prior in self.kpd.items()},
             "covariate_effects": effects | {DEFAULT: self.default_effect.to_dict()},
             "link": {name: prior.to_dict() for name, prior in self.links.items()},
             "path": self.path,
@@ -134,6 +159,7 @@ class PriorSet:
             default_effect=default,
             links=_priors({name: content["link"][name] for name in LINKS if name in content["link"]}),
             path=path,
+            kpd=_priors(dict(content.get("kpd", {}))),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -143,6 +169,7 @@ class PriorSet:
     def summary(self) -> pd.DataFrame:
         """One row per prior: distribution, unit, median, central 90 % interval, source and rationale."""
         rows = {name: prior for name, prior in self.parameters.items()}
+        rows |= {f"{name} (K-PD)": prior for name, prior in self.kpd.items()}
         for target, table in self.covariate_effects.items():
             rows |= {f"beta_{target}[{covariate}]": prior for covariate, prior in table.items()}
         rows["beta[any other]"] = self.default_effect

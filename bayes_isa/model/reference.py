@@ -13,6 +13,8 @@ from bayes_isa.kernels.panels import ReferenceParameters
 _MEAN = np.log([0.00531, 0.0396, 0.0192, 170.0])
 _SD = np.array([0.947, 1.1, 1.13, 1.6])
 _SD_BASELINE = 0.3
+# From concentrations to dose rates, L/day: clearance of isatuximab at steady state, 0.00955 L/h (Fau et al. 2020).
+_CLEARANCE = 0.229
 # SD of beta_link around 0, a third more than the weakly informative prior's: no sign is assumed there, and at a
 # negative sign the hazard peaks for hours after each dose instead of vanishing.
 _LINK = {"slope": 12.0, "value": 0.07, "log_value": 1.3, "relative_slope": 130.0, "none": 0.0}
@@ -28,7 +30,7 @@ _MOST_GROWTH = np.log(10.0)
 
 
 def reference_parameters(
-    baseline: np.ndarray, link: str, *, constant: bool, last_day: np.ndarray | None = None
+    baseline: np.ndarray, link: str, *, exposure: str = "pk", last_day: np.ndarray | None = None
 ) -> ReferenceParameters:
     """Quasi-random sets around the published model; `baseline` (n_patients,) is observed M-protein in g/L.
 
@@ -40,9 +42,11 @@ def reference_parameters(
     phi = np.empty((_SETS, baseline.size, 5))
     phi[:, :, 0] = np.log(baseline) + _SD_BASELINE * z[:, :1]
     phi[:, :, 1:] = (_MEAN + _SD * z[:, 1:5])[:, None, :]
+    if exposure == "kpd":
+        phi[:, :, 4] += np.log(_CLEARANCE)
     if last_day is not None:
         phi[:, :, 1] = np.minimum(phi[:, :, 1], np.log(_MOST_GROWTH / last_day))
-    if constant:
+    if exposure == "constant":
         phi[:, :, 4] = -np.inf
     k, te, s = np.exp(_SHARED_MEAN + _SHARED_SD * z[:, 5:8]).T
     return ReferenceParameters(phi, k, _LINK[link] * z[:, 8], te, s)

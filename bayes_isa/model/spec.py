@@ -12,8 +12,9 @@ from typing import Any
 from bayes_isa.data.covariates import PUBLISHED_COVARIATES
 from bayes_isa.errors import ModelError
 from bayes_isa.kernels.hazard import EFFECTS, HAZARDS, LINKS
+from bayes_isa.pk.kpd import KPD_HALF_LIFE_DAY
 
-EXPOSURES = ("pk", "constant")
+EXPOSURES = ("pk", "kpd", "constant")
 COORDINATES = ("response", "mixed", "noncentered", "centered")
 RESIDUALS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -23,6 +24,7 @@ RESIDUALS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "student_t": ("sigma_add", "sigma_prop", "nu"),
     }
 )
+RANDOM_EFFECTS = ("diagonal", "correlated")
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
 
 
@@ -33,13 +35,19 @@ class ModelSpec:
     link: what of M-protein drives the hazard: "slope" (dM/dt, default, as published), "value", "log_value",
         "relative_slope" or "none".
     hazard: baseline hazard: "loglogistic" (default, as published), "weibull" or "exponential".
-    exposure: "pk" (isatuximab concentration from individual or typical pharmacokinetics) or "constant" (full effect
-        while on treatment: the Claret model, for data without pharmacokinetics; no EC50).
-    effect: "emax" (default, as published) or "linear" in the concentration (EC50 is then the concentration at which
+    exposure: "pk" (isatuximab concentration from individual or typical pharmacokinetics), "kpd" (isatuximab doses
+        alone, through a virtual compartment: what drives the effect is the rate in mg/day at which they leave it, and
+        `EC50` is the one of half effect in mg/day, EDK50 elsewhere) or "constant" (full effect while on treatment: the
+        Claret model, for data without pharmacokinetics; no EC50).
+    kpd_half_life_day: half-life in that virtual compartment, fixed (default 28: isatuximab at steady state); of "kpd"
+        alone.
+    effect: "emax" (default, as published) or "linear" in the concentration or rate (EC50 is then the one at which
         the kill rate is KD).
     residual: SD of a measurement: "combined" (default, as published: sqrt(sigma_add^2 + (sigma_prop M)^2)), "additive",
         "proportional", or "student_t" (combined scale, with `nu` degrees of freedom estimated: outlying values count
         less).
+    random_effects: "diagonal" (default, as published: etas of one patient are independent) or "correlated" (their
+        correlation matrix is estimated, with an LKJ prior: `correlation`, dims parameter and parameter_other).
     covariates: covariate names for each of M0, KL, KD, R, EC50 and hazard; None takes the published set, as far as
         the data set has it (what is left out is warned of).
     coordinates: sampling geometry; it changes the speed, never the posterior. "response" (default: net response,
@@ -54,8 +62,10 @@ class ModelSpec:
     link: str = "slope"
     hazard: str = "loglogistic"
     exposure: str = "pk"
+    kpd_half_life_day: float = KPD_HALF_LIFE_DAY
     effect: str = "emax"
     residual: str = "combined"
+    random_effects: str = "diagonal"
     covariates: Mapping[str, tuple[str, ...]] | None = None
     coordinates: str = "response"
     tolerance: float = field(default=1e-3)
@@ -69,6 +79,7 @@ class ModelSpec:
                 ("exposure", self.exposure, EXPOSURES),
                 ("effect", self.effect, tuple(EFFECTS)),
                 ("residual", self.residual, tuple(RESIDUALS)),
+                ("random_effects", self.random_effects, RANDOM_EFFECTS),
                 ("coordinates", self.coordinates, COORDINATES),
             )
             if value not in known
@@ -81,6 +92,10 @@ class ModelSpec:
             object.__setattr__(self, "covariates", frozen)
         if not 0.0 < self.tolerance <= 1.0:
             wrong.append(f"tolerance: expected a number in (0, 1], found {self.tolerance!r}")
+        if not 0.0 < self.kpd_half_life_day < float("inf"):
+            wrong.append(f"kpd_half_life_day: expected a positive number, found {self.kpd_half_life_day!r}")
+        if self.exposure != "kpd" and self.kpd_half_life_day != KPD_HALF_LIFE_DAY:
+            wrong.append('kpd_half_life_day: only exposure="kpd" has one')
         if self.exposure == "constant" and self.effect != "emax":
             wrong.append('effect: constant exposure has no concentration; leave effect="emax"')
         if self.exposure == "constant" and (self.covariates or {}).get("EC50"):
@@ -92,6 +107,11 @@ class ModelSpec:
     def individual(self) -> tuple[str, ...]:
         """Names of the individual parameters."""
         return ("M0", "KL", "KD", "R") if self.exposure == "constant" else ("M0", "KL", "KD", "R", "EC50")
+
+    @property
+    def correlated(self) -> bool:
+        """Whether the random effects of one patient are correlated."""
+        return self.random_effects == "correlated"
 
     @property
     def residual_parameters(self) -> tuple[str, ...]:

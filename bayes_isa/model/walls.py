@@ -115,7 +115,7 @@ def _in_eps(coordinates: Coordinates, draws: IndividualDraws) -> Density:
 
     def log_density(at: np.ndarray) -> np.ndarray:
         phi, log_jacobian = np.empty_like(at), np.empty(len(at))
-        unwhiten(window, whitening, at, population.mean, population.omega, population.k, phi, log_jacobian)
+        unwhiten(window, whitening, at, population.mean, population.spread, population.k, phi, log_jacobian)
         return draws.density(phi) + log_jacobian
 
     return log_density

@@ -115,11 +115,10 @@ def _standardised(
     whitening: Whitening, population: Population, psi: np.ndarray, by_psi: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """x = C' (psi - centre) of the whitening at the draws' population, before bends, and the force on x."""
-    weight = population.omega**-2.0
     linear = whitening.linear
-    precision = whitening.curvature + np.einsum("nji,j,njk->nik", linear, weight, linear)
-    distance = weight * (population.mean - whitening.offset)
-    pull = whitening.pull + np.einsum("nji,nj->ni", linear, distance)
+    weighted = np.einsum("jl,nli->nji", population.precision, linear)
+    precision = whitening.curvature + np.einsum("nji,njk->nik", linear, weighted)
+    pull = whitening.pull + np.einsum("nji,nj->ni", weighted, population.mean - whitening.offset)
     sound = np.isfinite(precision).all(axis=(1, 2)) & (np.linalg.eigvalsh(precision)[:, 0] > 0.0)
     precision = np.where(sound[:, None, None], precision, np.eye(precision.shape[1]))
     lower = np.linalg.cholesky(precision)
@@ -162,13 +161,13 @@ def _whitening(
     mapped = map_all(window, centre, population.k)
     linear = mapped.by_psi
     offset = mapped.phi - np.einsum("nij,nj->ni", linear, centre)
-    weight = population.omega**-2.0
-    from_population = np.einsum("nji,j,njk->nik", linear, weight, linear)
+    weighted = np.einsum("jl,nli->nji", population.precision, linear)
+    from_population = np.einsum("nji,njk->nik", linear, weighted)
     eigenvalue, vector = np.linalg.eigh(precision - from_population)
     curvature = np.einsum("nij,nj,nkj->nik", vector, np.maximum(eigenvalue, 0.0), vector)
     whole = curvature + from_population
     pull = np.einsum("nij,nj->ni", whole, centre)
-    pull -= np.einsum("nji,j,nj->ni", linear, weight, population.mean - offset)
+    pull -= np.einsum("nji,nj->ni", weighted, population.mean - offset)
     eigenvalue = np.linalg.eigvalsh(whole)
     usable = np.isfinite(whole).all(axis=(1, 2)) & (eigenvalue[:, 0] > _WORST_CONDITION * eigenvalue[:, -1])
     arrays = (curvature, pull, linear, offset, np.ones_like(centre), 0.0 * centre, 0.0 * centre)

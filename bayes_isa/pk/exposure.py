@@ -21,6 +21,7 @@ from bayes_isa.pk.dexamethasone import (
     solve_dexamethasone,
 )
 from bayes_isa.pk.isatuximab import IsatuximabSolution, solve_isatuximab
+from bayes_isa.pk.kpd import KPD_HALF_LIFE_DAY, KPDSolution, solve_kpd
 
 
 class Breakpoints(NamedTuple):
@@ -36,28 +37,32 @@ class Breakpoints(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """Exposure of n patients; made by `pk_exposure` or `constant_exposure`.
+    """Exposure of n patients; made by `pk_exposure`, `kpd_exposure` or `constant_exposure`.
 
     Attributes
     ----------
     kind
-        "pk": the effect is the isatuximab concentration in mg/L. "constant": 1 on treatment, 0 off it.
+        "pk": the effect is the isatuximab concentration in mg/L. "kpd": the rate in mg/day at which isatuximab leaves
+        a virtual compartment. "constant": 1 on treatment, 0 off it.
     dexamethasone
         Its concentrations.
     breakpoints
         Times of doses, ends of infusions and switches, from day 0 on, as (offsets, days).
     isatuximab
         Its concentrations, for kind "pk".
+    kpd
+        The driver of its effect, for kind "kpd".
     on_day, off_day
         (n,) treatment is on over on_day < t <= off_day, for kind "constant".
     """
 
-    kind: Literal["pk", "constant"]
+    kind: Literal["pk", "kpd", "constant"]
     dexamethasone: DexamethasoneSolution
     breakpoints: Breakpoints
     isatuximab: IsatuximabSolution | None = None
     on_day: NDArray[np.float64] | None = None
     off_day: NDArray[np.float64] | None = None
+    kpd: KPDSolution | None = None
 
     @property
     def n_patients(self) -> int:
@@ -65,7 +70,7 @@ class Exposure:
         return self.dexamethasone.n_patients
 
     def evaluate(self, patient: ArrayLike, day: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Effect (mg/L for kind "pk", else 0 or 1) and dexamethasone (umol/L) at pairs (patient, day), (m,).
+        """Effect (mg/L for "pk", mg/day for "kpd", else 0 or 1) and dexamethasone (umol/L) at (patient, day), (m,).
 
         Raises
         ------
@@ -75,6 +80,8 @@ class Exposure:
         who, when = checked_queries(patient, day, self.n_patients)
         if self.isatuximab is not None:
             effect = self.isatuximab.concentration(who, when)
+        elif self.kpd is not None:
+            effect = self.kpd.driver(who, when)
         else:
             assert self.on_day is not None
             assert self.off_day is not None
@@ -125,6 +132,48 @@ def pk_exposure(
         isatuximab=solution,
         dexamethasone=dexa,
         breakpoints=_breakpoints(n, [(who, day), (who, ends), _dose_times(dexa)], solution.until_day),
+    )
+
+
+def kpd_exposure(
+    n_patients: int,
+    isatuximab: Doses,
+    dexamethasone: Doses | None,
+    until_day: ArrayLike,
+    *,
+    half_life_day: float = KPD_HALF_LIFE_DAY,
+    clearance: float = DEXAMETHASONE_CL_F,
+    volume: float = DEXAMETHASONE_V_F,
+) -> Exposure:
+    """Exposure that follows from doses alone, by K-PD models of both drugs.
+
+    Parameters
+    ----------
+    n_patients
+        Number of patients.
+    isatuximab, dexamethasone
+        Doses of each drug, None for none.
+    until_day
+        (n,) or a scalar: the last day at which doses count as breakpoints.
+    half_life_day
+        Of isatuximab in its virtual compartment, see `solve_kpd`.
+    clearance, volume
+        Of dexamethasone, L/h and L, see `solve_dexamethasone`.
+
+    Raises
+    ------
+    DataError
+        See `solve_kpd` and `solve_dexamethasone`.
+    """
+    solution = solve_kpd(n_patients, isatuximab, half_life_day=half_life_day)
+    dexa = _solve_doses(n_patients, dexamethasone, clearance, volume)
+    until = np.array(np.broadcast_to(np.asarray(until_day, dtype=float), (n_patients,)))
+    who = np.repeat(np.arange(n_patients), np.diff(solution.offsets))
+    return Exposure(
+        kind="kpd",
+        dexamethasone=dexa,
+        kpd=solution,
+        breakpoints=_breakpoints(n_patients, [(who, solution.day), _dose_times(dexa)], until),
     )
 
 
@@ -187,8 +236,8 @@ def mean_exposure(
 
     Returns
     -------
-    Mean effect (n,), mg/L for kind "pk" and the fraction of time on treatment otherwise; mean dexamethasone
-    (n,), umol/L. Both are exact integrals, not samples.
+    Mean effect (n,), mg/L for kind "pk", mg/day for "kpd" and the fraction of time on treatment otherwise; mean
+    dexamethasone (n,), umol/L. Both are exact integrals, not samples.
 
     Raises
     ------
@@ -200,6 +249,8 @@ def mean_exposure(
         raise DataError("a mean exposure needs windows of positive length")
     if exposure.isatuximab is not None:
         effect = exposure.isatuximab.mean_concentration(until)
+    elif exposure.kpd is not None:
+        effect = exposure.kpd.mean_driver(until)
     else:
         assert exposure.on_day is not None
         assert exposure.off_day is not None

@@ -106,7 +106,7 @@ def calibration_priors(widening: float = _WIDENING) -> PriorSet:
         **{
             name: _widened(prior, _WIDENING_OF_K if name == "k" else widening)
             for name, prior in published.parameters.items()
-            if name != "nu"  # of Student-t residuals, which the publication does not have
+            if name in PUBLISHED_ESTIMATES  # not what only other models than the published one have
         }
     )
     for target, table in published.covariate_effects.items():

@@ -61,7 +61,7 @@ class Quantities:
             return concentration[patient], np.zeros(when.shape)
 
         baseline = np.full(2, _TYPICAL_BASELINE)
-        reference = reference_parameters(baseline, "slope", constant=False, last_day=day)
+        reference = reference_parameters(baseline, "slope", last_day=day)
         return build_panels(timeline, exposure, make_shape("slope", "loglogistic", "emax"), reference)
 
 

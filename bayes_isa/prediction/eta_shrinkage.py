@@ -18,7 +18,8 @@ def eta_shrinkage(
 ) -> xr.Dataset:
     """Standardised random effects eta = (log parameter - population mean given covariates) / omega.
 
-    At one posterior draw etas are independent standard normal if the population model holds; their posterior means are
+    At one posterior draw etas are standard normal if the population model holds, and independent unless the model has
+    correlated random effects; their posterior means are
     shrunk towards 0 in patients whose data say little, and show associations with care only below 20 to 30 % shrinkage
     (Savic and Karlsson 2009, doi:10.1208/s12248-009-9133-0).
 

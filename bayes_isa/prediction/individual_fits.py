@@ -56,7 +56,7 @@ def individual_fits(
     day = _days(data.trial)
     baseline = data.trial.baseline_mprotein.to_numpy(dtype=float)
     reference = reference_parameters(
-        baseline, "none", constant=data.spec.exposure == "constant", last_day=data.trial.last_day
+        baseline, "none", exposure=data.spec.exposure, last_day=data.trial.last_day
     )
     timeline = _timeline(data, day)
     panels = build_panels(

@@ -53,7 +53,7 @@ def prior_sensitivity(
     tree = xr.DataTree.from_dict(
         {
             "posterior": flat,
-            "log_prior": xr.Dataset({label: _log_density(flat[label], known[label]) for label in known}),
+            "log_prior": _log_priors(flat, posterior, known),
             "log_likelihood": evaluate_log_likelihood(data, posterior)[["patient_total"]],
         }
     )
@@ -64,8 +64,23 @@ def prior_sensitivity(
     scaled = {label.partition("[")[0] for label in labels}
     population = [str(n) for n, v in posterior.data_vars.items() if "patient" not in v.dims]
     return _report(flat, known, prior_s, likelihood_s, threshold).assign_attrs(
-        threshold=threshold, not_scaled=[name for name in population if name not in scaled]
+        threshold=threshold,
+        not_scaled=[name for name in population if name not in {*scaled, "correlation_cholesky"}],
     )
+
+
+def _log_priors(flat: xr.Dataset, posterior: xr.Dataset, known: dict[str, Prior]) -> xr.Dataset:
+    """Log prior density of every parameter, of correlations together, up to constants."""
+    alone = [label for label in known if not label.startswith("correlation[")]
+    densities = {label: _log_density(flat[label], known[label]) for label in alone}
+    if len(alone) < len(known):
+        eta = known[next(label for label in known if label not in alone)].kwargs["eta"]
+        matrix = posterior["correlation"].transpose(..., "parameter", "parameter_other")
+        value = (eta - 1.0) * np.linalg.slogdet(matrix.to_numpy())[1]
+        densities["correlation"] = (
+            matrix[..., 0, 0].drop_vars(["parameter", "parameter_other"]).copy(data=value)
+        )
+    return xr.Dataset(densities)
 
 
 def _log_density(draws: xr.DataArray, prior: Prior) -> xr.DataArray:

@@ -22,7 +22,7 @@ from bayes_isa.kernels.evaluate import (
 )
 from bayes_isa.kernels.hazard import Shape, make_shape
 from bayes_isa.kernels.panels import Panels, ReferenceParameters, Timeline, build_panels
-from bayes_isa.model.exposures import trial_exposure
+from bayes_isa.model.exposures import spec_exposure
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.prediction.draws import require_finite
 from bayes_isa.prediction.follow_up import (
@@ -150,7 +150,7 @@ def _panels(plan: _Plan, spec: ModelSpec, rng: np.random.Generator) -> Panels:
     """Panels of every patient to the longest follow-up, with the planned measurements."""
     trial, schedule = plan.trial, plan.schedule
     horizon = schedule.horizon_day
-    exposure = trial_exposure(spec.exposure, trial.patients, doses_to(trial, horizon), horizon)
+    exposure = spec_exposure(spec, trial.patients, doses_to(trial, horizon), horizon)
     grid = np.union1d(_FIRST_DAYS, np.arange(_WIDEST_DAY, horizon.max(), _WIDEST_DAY))
     breaks = [
         np.union1d(exposure.breakpoints.of(i), grid[grid < horizon[i]]) for i in range(trial.n_patients)

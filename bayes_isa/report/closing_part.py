@@ -45,12 +45,18 @@ def limits_section(spec: ModelSpec, *, simulated: bool) -> Section:
             "known; their "
             "uncertainty is not carried through."
         )
+    if spec.exposure != "constant":
         limits.append(
             "The constants of dexamethasone's kinetics are not part of the publication; those of other studies "
             "are used "
             "(CL/F 9.29 L/h, V/F 51.3 L)."
         )
-    else:
+    if spec.exposure == "kpd":
+        limits.append(
+            "Isatuximab's effect follows its doses alone (K-PD), with one half-life for all patients: faster clearance "
+            "of the drug shows as a higher EC50."
+        )
+    if spec.exposure == "constant":
         limits.append(
             "Exposure is constant while on treatment: doses of isatuximab make no difference in this model."
         )

@@ -26,16 +26,23 @@ _HAZARDS = {
 }
 
 
+_DRIVERS = {
+    "pk": "C the isatuximab concentration in mg/L from the published population pharmacokinetics",
+    "kpd": "C the rate in mg/day at which isatuximab leaves a virtual compartment that its doses enter, with a "
+    "half-life of {half_life:g} days (K-PD: no concentrations; EC50 is the rate of half effect, EDK50)",
+}
+
+
+def _effect(spec: ModelSpec) -> str:
+    if spec.exposure == "constant":
+        return "E = 1 while on treatment (constant exposure)"
+    form = "C / (EC50 + C)" if spec.effect == "emax" else "C / EC50"
+    return f"E(C) = {form}, {_DRIVERS[spec.exposure].format(half_life=spec.kpd_half_life_day)}"
+
+
 def model_section(spec: ModelSpec, estimates: xr.Dataset, sources: dict[str, str]) -> Section:
     """Equations in words, and every prior with its source. sources: name and description of the prior set."""
-    effect = (
-        "E(C) = C / (EC50 + C), C the isatuximab concentration in mg/L from the published population "
-        "pharmacokinetics"
-        if spec.exposure == "pk" and spec.effect == "emax"
-        else "E(C) = C / EC50, linear in the isatuximab concentration C in mg/L"
-        if spec.exposure == "pk"
-        else "E = 1 while on treatment (constant exposure)"
-    )
+    effect = _effect(spec)
     link = _LINKS.get(spec.link, f"depends on M-protein by the link {spec.link!r}")
     hazard = _HAZARDS.get(spec.hazard, spec.hazard)
     level = 100 * estimates.attrs["level"]
@@ -64,7 +71,8 @@ def model_section(spec: ModelSpec, estimates: xr.Dataset, sources: dict[str, str
         Text(
             f"is the hazard of progression or death. It {link}; the baseline hazard h0 is {hazard}. Individual "
             "parameters are log-normal around typical values that depend on covariates; continuous covariates enter as "
-            "log(value / median)."
+            "log(value / median). Those of one patient are "
+            f"{'correlated' if spec.correlated else 'independent, given covariates'}."
         ),
         Text(f"Priors: the set “{sources['name']}”. {sources['description']}"),
         Table(

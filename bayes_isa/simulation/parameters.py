@@ -21,10 +21,11 @@ TARGETS = (*INDIVIDUAL, "hazard")
 class ParameterSet:
     """One set of population parameters.
 
-    log_typical  (5,) logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L) of a patient with all covariates 0
+    log_typical  (5,) logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L; K-PD: mg/day) of a patient with all covariates 0
     omega        (5,) their SDs between patients
     effects      covariate effects by target, (covariate,) each
     k in L/umol, te in days, sigma_add in g/L; nu: degrees of freedom of the residual error, infinite when normal
+    correlation  (5, 5) of the random effects of one patient; None: they are independent
     """
 
     log_typical: np.ndarray
@@ -37,6 +38,14 @@ class ParameterSet:
     sigma_add: float
     sigma_prop: float
     nu: float = np.inf
+    correlation: np.ndarray | None = None
+
+    def random_effects(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Deviations (n, 5) of new patients' individual parameters from their means."""
+        z = rng.standard_normal((n, len(INDIVIDUAL)))
+        if self.correlation is not None:
+            z = z @ np.linalg.cholesky(self.correlation).T
+        return self.omega * z
 
     def of_patients(self, phi: np.ndarray, hazard_lp: np.ndarray) -> Parameters:
         """What the kernel takes: with individual parameters (n, 5) and the hazard's linear predictor (n,)."""
@@ -67,6 +76,7 @@ class PosteriorDraws:
     effects: Mapping[str, np.ndarray]  # (draw, covariate) each
     chain: np.ndarray  # (draw,)
     draw: np.ndarray
+    correlation: np.ndarray | None = None  # (draw, 5, 5) of random effects; None: they are independent
 
     @property
     def size(self) -> int:
@@ -100,6 +110,7 @@ class PosteriorDraws:
             sigma_add=scalar("sigma_add", 0.0),
             sigma_prop=scalar("sigma_prop", 0.0),
             nu=scalar("nu", np.inf),
+            correlation=None if self.correlation is None else self.correlation[position],
         )
 
     def mean(self) -> PosteriorDraws:
@@ -115,6 +126,7 @@ class PosteriorDraws:
             effects={target: values.mean(axis=0, keepdims=True) for target, values in self.effects.items()},
             chain=np.array([-1]),
             draw=np.array([-1]),
+            correlation=None if self.correlation is None else self.correlation.mean(axis=0, keepdims=True),
         )
 
     def take(self, positions: np.ndarray) -> PosteriorDraws:
@@ -126,6 +138,7 @@ class PosteriorDraws:
             effects={target: values[positions] for target, values in self.effects.items()},
             chain=self.chain[positions],
             draw=self.draw[positions],
+            correlation=None if self.correlation is None else self.correlation[positions],
         )
 
     def choose(self, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -166,7 +179,18 @@ def posterior_draws(fit: xr.DataTree) -> PosteriorDraws:
         effects={t: flat[f"beta_{t}"].to_numpy() for t in targets},
         chain=flat["chain"].to_numpy(),
         draw=flat["draw"].to_numpy(),
+        correlation=_correlations(flat),
     )
+
+
+def _correlations(flat: xr.Dataset) -> np.ndarray | None:
+    """(sample, 5, 5) of random effects: parameters that a model lacks do not vary, and correlate with nothing."""
+    if "correlation" not in flat:
+        return None
+    given = flat["correlation"].transpose("sample", "parameter", "parameter_other").to_numpy()
+    whole = np.tile(np.eye(len(INDIVIDUAL)), (len(given), 1, 1))
+    whole[:, : given.shape[1], : given.shape[1]] = given
+    return whole
 
 
 def fit_at_truth(truth: Truth) -> xr.DataTree:
@@ -190,6 +214,10 @@ def fit_at_truth(truth: Truth) -> xr.DataTree:
             dim = f"covariate_{name.removeprefix('beta_')}"
             coords[dim] = list(value)
             variables[name] = (("chain", "draw", dim), np.array(list(value.values()))[None, None])
+        elif name == "correlation":
+            coords["parameter_other"] = list(INDIVIDUAL)
+            dims = ("chain", "draw", "parameter", "parameter_other")
+            variables[name] = (dims, np.array(value)[None, None])
         else:
             variables[name] = (("chain", "draw"), np.array([[float(value)]]))
     return xr.DataTree.from_dict({"posterior": xr.Dataset(variables, coords)})

@@ -94,7 +94,7 @@ def draw_individuals(
     value at which the log baseline is centred, g/L. Raises ModelError when M0 itself depends on the observed
     baseline.
     """
-    eta = parameters.omega * rng.standard_normal((n, len(INDIVIDUAL)))
+    eta = parameters.random_effects(rng, n)
     noise = parameters.standard_errors(rng, n)
     phi = np.empty_like(eta)
     first = codings.get("M0")

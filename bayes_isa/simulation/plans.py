@@ -11,7 +11,7 @@ import pandas as pd
 from bayes_isa.errors import RegimenError
 from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.panels import Panels, ReferenceParameters
-from bayes_isa.model.exposures import trial_exposure
+from bayes_isa.model.exposures import spec_exposure
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.pk import Exposure
 from bayes_isa.regimens import AnyRegimen, Regimen, Switch, parse_regimen
@@ -161,7 +161,7 @@ def regimen_exposure(
     age = patients["age_years"] if regimen.has_dexamethasone else np.full(len(patients), np.nan)
     ids = [str(i) for i in patients.index]
     doses = regimen.doses(ids, patients["weight_kg"], age, horizon)
-    return trial_exposure(spec.exposure, patients.set_axis(pd.Index(ids)), doses, horizon)
+    return spec_exposure(spec, patients.set_axis(pd.Index(ids)), doses, horizon)
 
 
 def _regimen(regimen: str | AnyRegimen) -> AnyRegimen:

@@ -61,6 +61,7 @@ def draw_virtual_trial(
     pfs_visit_days: float | None = None,
     estimates: Mapping[str, float] = PUBLISHED_ESTIMATES,
     effects: Mapping[str, Mapping[str, float]] = PUBLISHED_EFFECTS,
+    correlation: Mapping[tuple[str, str], float] | None = None,
     name: str = "virtual",
 ) -> VirtualTrial:
     """A virtual trial of `n` patients under the joint model, at the published estimates (CPT:PSP 2023).
@@ -90,7 +91,9 @@ def draw_virtual_trial(
       makes it negative, is reported as below the limit.
 
     `estimates` (names and units of `PUBLISHED_ESTIMATES`) and `effects` replace the published ones, for
-    studies of recovery. The same arguments give the same trial. Raises DataError for an impossible design.
+    studies of recovery. `correlation` gives the random effects of one patient, independent in the publication,
+    correlations by pair, such as {("KL", "KD"): 0.6}. The same arguments give the same trial. Raises DataError
+    for an impossible design, or correlations that cannot all be true at once.
     """
     _check_design(follow_up_months, dropout_per_year, lloq_g_per_l, pfs_visit_days)
     # A stream for each purpose: a change to one step leaves the others' numbers alone.
@@ -99,7 +102,7 @@ def draw_virtual_trial(
     patients = with_individual_pk(assign_arms(draw_population(n, seed=population), seed=arms), pk)
     # The arm says it; as a column it would be a second copy that a regimen cannot change.
     patients = patients.drop(columns="dexamethasone")
-    parameters = _parameter_set(estimates, effects)
+    parameters = _parameter_set(estimates, effects, correlation or {})
     codings = code_patients(patients, {target: tuple(betas) for target, betas in effects.items()}, None)
     phi, observed, center = draw_individuals(parameters, codings, n, individual)
     end = _administrative_end(n, follow_up_months, outcome)
@@ -123,7 +126,11 @@ def draw_virtual_trial(
     matrices = [design_matrix(trial, list(betas)) for betas in effects.values()]
     centers = {name: value for matrix in matrices for name, value in matrix.attrs["centers"].items()}
     truth = Truth(
-        parameters={**estimates, **{f"beta_{target}": dict(betas) for target, betas in effects.items()}},
+        parameters={
+            **estimates,
+            **{f"beta_{target}": dict(betas) for target, betas in effects.items()},
+            **({} if parameters.correlation is None else {"correlation": parameters.correlation.tolist()}),
+        },
         centers=centers,
         individual=_individual_table(patients, phi),
         seed=seed,
@@ -188,7 +195,9 @@ def _check_design(
 
 
 def _parameter_set(
-    estimates: Mapping[str, float], effects: Mapping[str, Mapping[str, float]]
+    estimates: Mapping[str, float],
+    effects: Mapping[str, Mapping[str, float]],
+    correlation: Mapping[tuple[str, str], float],
 ) -> ParameterSet:
     absent = [name for name in PUBLISHED_ESTIMATES if name not in estimates]
     if absent:
@@ -204,7 +213,23 @@ def _parameter_set(
         sigma_add=estimates["sigma_add"],
         sigma_prop=estimates["sigma_prop"],
         nu=estimates.get("nu", np.inf),
+        correlation=_correlation_matrix(correlation) if correlation else None,
     )
+
+
+def _correlation_matrix(pairs: Mapping[tuple[str, str], float]) -> np.ndarray:
+    """(5, 5). Raises DataError for unknown parameters and where the pairs cannot all be true at once."""
+    matrix = np.eye(len(INDIVIDUAL))
+    for pair, value in pairs.items():
+        if len({*pair} & {*INDIVIDUAL}) != 2 or not -1.0 < value < 1.0:
+            raise DataError(
+                f"correlation {pair}: {value}: expected two of {', '.join(INDIVIDUAL)}, and a number between -1 and 1"
+            )
+        row, column = (INDIVIDUAL.index(name) for name in pair)
+        matrix[row, column] = matrix[column, row] = value
+    if np.linalg.eigvalsh(matrix)[0] <= 0.0:
+        raise DataError(f"correlation {dict(pairs)}: expected a positive definite matrix, this is none")
+    return matrix
 
 
 def _administrative_end(

@@ -66,7 +66,7 @@ def main(trial: Trial | None = None) -> None:
     exposure = trial_exposure("pk", trial.patients, trial.doses, trial.last_day)
     line = trial_timeline(trial, exposure)
     baseline = trial.baseline_mprotein.to_numpy(dtype=float)
-    reference = reference_parameters(baseline, "slope", constant=False)
+    reference = reference_parameters(baseline, "slope")
     rng = np.random.default_rng(1)
     sets = [draw_parameters(baseline, rng) for _ in range(N_SETS)]
 

@@ -18,7 +18,7 @@ from bayes_isa.inference.diagnose import diagnose
 from bayes_isa.inference.storage import FORMAT, load_fit, spec_of, trial_of
 from bayes_isa.kernels.hazard import HAZARDS, LINKS
 from bayes_isa.model.priors import available_priors
-from bayes_isa.model.spec import EXPOSURES
+from bayes_isa.model.spec import EXPOSURES, RANDOM_EFFECTS, RESIDUALS
 from bayes_isa.simulation.chunks import open_trials
 from bayes_isa.simulation.virtual_trial import draw_virtual_trial
 
@@ -68,7 +68,7 @@ def test_help_has_units_an_example_and_json(cli: Cli, verb: str) -> None:
 
 def test_help_names_every_choice(cli: Cli) -> None:
     text = " ".join(cli("fit", "--help").stdout.split())
-    for choice in (*LINKS, *HAZARDS, *EXPOSURES, *available_priors()):
+    for choice in (*LINKS, *HAZARDS, *EXPOSURES, *RESIDUALS, *RANDOM_EFFECTS, *available_priors()):
         assert choice in text
 
 
@@ -93,7 +93,9 @@ def test_no_arguments_show_the_help(cli: Cli) -> None:
     [
         (["--link", "slop"], "did you mean 'slope'"),
         (["--hazard", "weibul"], "did you mean 'weibull'"),
-        (["--exposure", "PKPD"], "expected one of pk, constant"),
+        (["--exposure", "PKPD"], "expected one of pk, kpd, constant"),
+        (["--residual", "student"], "did you mean 'student_t'"),
+        (["--random-effects", "correlate"], "did you mean 'correlated'"),
         (["--coordinates", "centred"], "did you mean 'centered'"),
         (["--priors", "weakly_informativ"], "weakly_informative"),
         (["--priors", "nowhere/own.toml"], "There is no prior file"),
@@ -110,6 +112,35 @@ def test_a_wrong_option_is_wrong_usage(
     assert result.exit_code == 2
     assert fragment in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_choice_of_the_model_reaches_it(
+    cli: Cli, virtual: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bayes_isa.cli import verbs
+
+    asked = []
+
+    def instead(
+        trial: object, priors: object, spec: object, *rest: object, **options: object
+    ) -> tuple[None, None]:
+        asked.append(spec)
+        return None, None
+
+    monkeypatch.setattr(verbs, "fit_and_save", instead)
+    monkeypatch.setattr(verbs, "print_fit", lambda *arguments, **options: None)
+    choices = {
+        "exposure": "kpd",
+        "link": "value",
+        "hazard": "weibull",
+        "residual": "student_t",
+        "random_effects": "correlated",
+        "coordinates": "mixed",
+    }
+    options = [part for name, value in choices.items() for part in (f"--{name.replace('_', '-')}", value)]
+    result = cli("fit", virtual, "--out", tmp_path / "fit.nc", *options)
+    assert result.exit_code == 0, result.output
+    assert {name: getattr(asked[0], name) for name in choices} == choices
 
 
 def test_an_unknown_verb_is_wrong_usage(cli: Cli) -> None:

@@ -153,6 +153,27 @@ def test_the_density_of_points_is_that_of_the_mixture(started) -> None:
         assert (np.abs(np.mean(means, axis=0) - 1.0) < 5.0 * error + 1e-3).all()
 
 
+def test_correlated_random_effects_are_weighed_as_such(started) -> None:
+    """The mean of p(phi) / q(phi) is 1, its density is SciPy's, and its own draws have that covariance."""
+    _, start, at = started
+    matrix = np.eye(5)
+    matrix[1, 2] = matrix[2, 1] = 0.7
+    correlated = replace(at, cholesky=np.linalg.cholesky(matrix))
+    covariance = np.outer(at.omega, at.omega) * matrix
+    rng = np.random.default_rng(2)
+    phi = correlated.at(rng.standard_normal((2000, *at.mean.shape)))
+    expected = [
+        stats.multivariate_normal(m, covariance).logpdf(x) for m, x in zip(at.mean, phi[0], strict=True)
+    ]
+    np.testing.assert_allclose(correlated.log_density(phi)[0], expected, rtol=1e-10)
+    np.testing.assert_allclose(np.corrcoef((phi - at.mean).reshape(-1, 5).T), matrix, atol=0.05)
+    np.testing.assert_allclose(np.linalg.inv(correlated.spread), covariance, rtol=1e-8, atol=1e-12)
+    proposal = adapted_proposal(start.window, start.whitening, start.phi[None], [correlated])
+    means = [np.exp(draw_points(proposal, correlated, 512, rng).log_ratio).mean(axis=0) for _ in range(16)]
+    error = np.std(means, axis=0, ddof=1) / 4.0
+    assert (np.abs(np.mean(means, axis=0) - 1.0) < 5.0 * error + 1e-3).all()
+
+
 def test_a_proposal_adapts_to_posterior_draws(started) -> None:
     """Draws that are normal in eps with another mean and covariance give these back."""
     _, start, at = started

@@ -13,9 +13,12 @@ STEP = 1e-6
 
 
 class Case:
-    """Random patients and constants; patient 0 has ta = 0; half of them dexamethasone, half open windows."""
+    """Random patients and constants; patient 0 has ta = 0; half of them dexamethasone, half open windows.
 
-    def __init__(self, d: int, saturation: float = 1.0, n: int = 12) -> None:
+    spread: SDs, or with `correlated` a precision matrix.
+    """
+
+    def __init__(self, d: int, saturation: float = 1.0, correlated: bool = False, n: int = 12) -> None:
         rng = np.random.default_rng(7)
         ta, tb = rng.uniform(10, 60, n), rng.uniform(60, 200, n)
         ta[0] = 0.0
@@ -29,10 +32,13 @@ class Case:
         base = np.log([27.0, 0.0053, 0.0396, 0.0192, 170.0])[:d]
         self.phi = base + 0.5 * rng.normal(size=(n, d))
         self.mean = base + 0.1 * rng.normal(size=(n, d))
-        self.omega = rng.uniform(0.4, 1.2, d)
+        self.spread = rng.uniform(0.4, 1.2, d)
+        if correlated:
+            root = rng.normal(size=(d, d))
+            self.spread = np.diag(self.spread**-2.0) + root @ root.T
         self.whitening = self._whitening()
         self.eps = np.empty((n, d))
-        whiten(self.window, self.whitening, self.phi, self.mean, self.omega, K, self.eps)
+        whiten(self.window, self.whitening, self.phi, self.mean, self.spread, K, self.eps)
 
     def _whitening(self) -> Whitening:
         n, d = self.n, self.d
@@ -50,13 +56,16 @@ class Case:
         return Whitening(curvature, pull, linear, offset, scale, below, above)
 
     def forward(self, **changed: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-        values = {"eps": self.eps, "mean": self.mean, "omega": self.omega, "k": K} | changed
+        values = {"eps": self.eps, "mean": self.mean, "spread": self.spread, "k": K} | changed
         phi, log_jacobian = np.empty((self.n, self.d)), np.empty(self.n)
         unwhiten(self.window, self.whitening, *values.values(), phi, log_jacobian)
         return phi, log_jacobian
 
 
-@pytest.fixture(params=[(4, 1.0), (5, 1.0), (5, 0.0)], ids=["constant", "emax", "linear"])
+IDS = ["constant", "emax", "linear", "constant correlated", "emax correlated"]
+
+
+@pytest.fixture(params=[(4, 1.0), (5, 1.0), (5, 0.0), (4, 1.0, True), (5, 1.0, True)], ids=IDS)
 def case(request: pytest.FixtureRequest) -> Case:
     return Case(*request.param)
 
@@ -75,26 +84,28 @@ def test_log_jacobian_is_that_of_the_map(case: Case) -> None:
     np.testing.assert_allclose(np.linalg.slogdet(jacobian)[1], case.forward()[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["eps", "mean", "omega", "k"])
+@pytest.mark.parametrize("name", ["eps", "mean", "spread", "k"])
 def test_pullback_agrees_with_finite_differences(case: Case, name: str) -> None:
     to_phi, to_log_jacobian = case.rng.normal(size=case.phi.shape), case.rng.normal(size=case.n)
-    to_eps, to_mean, to_omega = np.empty_like(case.eps), np.empty_like(case.eps), np.empty(case.d)
+    to_eps, to_mean, to_spread = map(np.empty_like, (case.eps, case.eps, case.spread))
     to_k = unwhiten_pullback(
         case.window,
         case.whitening,
         case.eps,
         case.mean,
-        case.omega,
+        case.spread,
         K,
         to_phi,
         to_log_jacobian,
         to_eps,
         to_mean,
-        to_omega,
+        to_spread,
     )
-    gradient = {"eps": to_eps, "mean": to_mean, "omega": to_omega, "k": np.asarray(to_k)}[name]
-    point = np.asarray({"eps": case.eps, "mean": case.mean, "omega": case.omega, "k": K}[name])
+    gradient = {"eps": to_eps, "mean": to_mean, "spread": to_spread, "k": np.asarray(to_k)}[name]
+    point = np.asarray({"eps": case.eps, "mean": case.mean, "spread": case.spread, "k": K}[name])
     direction = case.rng.normal(size=point.shape)
+    if name == "spread" and direction.ndim == 2:
+        direction = direction + direction.T  # a precision stays symmetric
 
     def along(t: float) -> float:
         changed = point + t * direction
@@ -103,6 +114,39 @@ def test_pullback_agrees_with_finite_differences(case: Case, name: str) -> None:
 
     numeric = (along(STEP) - along(-STEP)) / (2 * STEP)
     assert np.sum(gradient * direction) == pytest.approx(numeric, rel=1e-5, abs=1e-6)
+
+
+def test_a_diagonal_precision_is_that_of_the_sds() -> None:
+    case = Case(5)
+    by_sds, by_precision = case.forward(), case.forward(spread=np.diag(case.spread**-2.0))
+    for one, other in zip(by_sds, by_precision, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("correlated", [False, True])
+def test_without_data_eps_is_standard_normal(correlated: bool) -> None:
+    """phi linear in psi near its mean: for small eps the covariance of phi is that of the population."""
+    case = Case(5, correlated=correlated)
+    n, d = case.n, case.d
+    nothing = {"curvature": np.zeros((n, d, d)), "pull": np.zeros((n, d))}
+    plain = {"scale": np.ones((n, d)), "below": np.zeros((n, d)), "above": np.zeros((n, d))}
+    case.whitening = case.whitening._replace(**nothing, **plain)
+    psi, linear = np.empty(d), np.empty((n, d, d))
+    for i in range(n):
+        psi_from_phi(case.window, i, case.mean[i], K, psi)
+        phi_by_psi(case.window, i, psi, K, linear[i], np.empty(d), np.empty(d))
+        case.whitening.offset[i] = case.mean[i] - linear[i] @ psi
+    case.whitening.linear[:] = linear
+    jacobian = np.empty((n, d, d))
+    for x in range(d):
+        shift = np.zeros(d)
+        shift[x] = STEP
+        up, down = (case.forward(eps=sign * shift + np.zeros((n, d)))[0] for sign in (1, -1))
+        jacobian[:, :, x] = (up - down) / (2 * STEP)
+    covariance = np.linalg.inv(case.spread) if correlated else np.diag(case.spread**2)
+    np.testing.assert_allclose(
+        jacobian @ jacobian.transpose(0, 2, 1), np.broadcast_to(covariance, (n, d, d)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_an_uninformed_patient_is_sampled_non_centred() -> None:
@@ -116,7 +160,7 @@ def test_an_uninformed_patient_is_sampled_non_centred() -> None:
     eps = np.zeros_like(case.eps)
     phi, log_jacobian = np.empty_like(eps), np.empty(case.n)
     mean = np.einsum("nij,nj->ni", case.whitening.linear, np.ones((case.n, 5))) + case.whitening.offset
-    unwhiten(case.window, nothing, eps, mean, case.omega, K, phi, log_jacobian)
+    unwhiten(case.window, nothing, eps, mean, case.spread, K, phi, log_jacobian)
     psi = np.empty(5)
     for i in range(case.n):
         psi_from_phi(case.window, i, phi[i], K, psi)

@@ -13,6 +13,7 @@ from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.model.build import build_model, record_of
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.simulation.virtual_trial import draw_virtual_trial
+from tests.model.natural import constant, density
 
 COVARIATES = {"M0": ("non_igg",), "KD": ("log_baseline_m",), "hazard": ("dexamethasone",)}
 
@@ -41,7 +42,7 @@ def test_it_is_a_plain_model_with_two_observed_variables(model: pm.Model, trial:
     assert list(model.coords["parameter"]) == ["M0", "KL", "KD", "R", "EC50"]
 
 
-def test_the_gradient_is_that_of_the_density(model: pm.Model) -> None:
+def test_the_gradient_is_that_of_thedensity(model: pm.Model) -> None:
     point = model.initial_point()
     raveled = pm.blocking.DictToArrayBijection.map(point)
     logp, dlogp = model.compile_logp(), model.compile_dlogp()
@@ -58,33 +59,6 @@ def test_the_gradient_is_that_of_the_density(model: pm.Model) -> None:
         assert gradient @ direction == pytest.approx(numeric, rel=1e-4, abs=1e-3)
 
 
-def _density(model: pm.Model, natural: dict[str, np.ndarray]) -> float:
-    """Joint log-density on the natural scale, without Jacobians, at the values of free variables."""
-    point = model.initial_point()
-    values = {}
-    for rv in model.free_RVs:
-        transform = model.rvs_to_transforms[rv]
-        name = model.rvs_to_values[rv].name
-        assert name in point
-        if transform is None:
-            values[name] = natural[rv.name]
-        else:
-            inputs = [_constant(x, natural) for x in rv.owner.inputs]
-            values[name] = transform.forward(pm.math.constant(natural[rv.name]), *inputs).eval()
-    return float(model.compile_logp(jacobian=False)(values))
-
-
-def _constant(variable: object, natural: dict[str, np.ndarray]) -> object:
-    """A random variable's input with the free variables it hangs on replaced by their natural values."""
-    from pytensor.graph.replace import graph_replace
-    from pytensor.graph.traversal import ancestors
-
-    if getattr(variable, "owner", None) is None:
-        return variable
-    swaps = {a: pm.math.constant(natural[a.name]) for a in ancestors([variable]) if a.name in natural}
-    return graph_replace([variable], {a: c.astype(a.dtype) for a, c in swaps.items()}, strict=False)[0]
-
-
 def test_all_coordinates_have_the_same_posterior(trial: Trial) -> None:
     """Exact, point by point: the density on the natural scale is that of the centred model (but for eta's volume)."""
     models = {
@@ -98,21 +72,21 @@ def test_all_coordinates_have_the_same_posterior(trial: Trial) -> None:
     natural = dict(zip(names, (np.asarray(x) for x in drawn), strict=True))
     start = models["centered"].rvs_to_initial_values[models["centered"]["phi"]]
     natural["phi"] = np.asarray(start) + 0.1 * rng.normal(size=np.shape(start))
-    expected = _density(models["centered"], natural)
+    expected = density(models["centered"], natural)
     assert np.isfinite(expected)
-    assert _density(models["response"], natural) == pytest.approx(expected, rel=1e-9)
+    assert density(models["response"], natural) == pytest.approx(expected, rel=1e-9)
     # phi = mean + omega eta: densities of eta and phi differ by the product of the omegas for each patient.
     omega = np.array([natural[f"omega_{p}"] for p in ModelSpec().individual])
     mean = _mean(models["centered"], natural)
     without_phi = {n: v for n, v in natural.items() if n != "phi"}
     eta = {**without_phi, "eta": (natural["phi"] - mean) / omega}
     volume = trial.n_patients * np.sum(np.log(omega))
-    assert _density(models["noncentered"], eta) == pytest.approx(expected + volume, rel=1e-9)
+    assert density(models["noncentered"], eta) == pytest.approx(expected + volume, rel=1e-9)
 
 
 def _mean(model: pm.Model, natural: dict[str, np.ndarray]) -> np.ndarray:
     mean = model["phi"].owner.inputs[-2]
-    return np.asarray(_constant(mean, natural).eval())
+    return np.asarray(constant(mean, natural).eval())
 
 
 @pytest.mark.parametrize(
@@ -126,7 +100,7 @@ def _mean(model: pm.Model, natural: dict[str, np.ndarray]) -> np.ndarray:
     ],
     ids=lambda c: "-".join(map(str, c.values())),
 )
-def test_every_specification_starts_at_a_finite_density(trial: Trial, choices: dict[str, str]) -> None:
+def test_every_specification_starts_at_a_finitedensity(trial: Trial, choices: dict[str, str]) -> None:
     model = build_model(trial, "weakly_informative", spec_with(**choices))
     terms = model.point_logps()
     assert all(np.isfinite(value) for value in terms.values()), terms

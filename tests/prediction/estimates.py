@@ -34,7 +34,7 @@ def fit_at_estimate(
             start.whitening,
             eps,
             population.mean,
-            population.omega,
+            population.spread,
             population.k,
             one,
             log_jacobian,
@@ -49,6 +49,9 @@ def fit_at_estimate(
             coords[f"covariate_{target}"] = matrix["covariate"].to_numpy()
             variables[f"beta_{target}"] = ((f"covariate_{target}",), population.effects[target])
     variables |= {name: ((), np.asarray(value)) for name, value in scalars.items()}
+    if population.correlation is not None:
+        coords["parameter_other"] = list(spec.individual)
+        variables["correlation"] = (("parameter", "parameter_other"), population.correlation)
     shared = xr.Dataset(variables, coords).expand_dims(chain=[0], draw=range(n_draws))
     posterior = shared.assign(phi=(("chain", "draw", "patient", "parameter"), phi[None]))
     return xr.DataTree.from_dict({"posterior": posterior})

@@ -72,6 +72,23 @@ def test_the_truth_is_found(case: str) -> None:
     assert len(missed) <= binom.ppf(0.999, count, 0.1)
 
 
+def test_a_correlation_is_found() -> None:
+    """0.6 between KL and KD, of 120 patients: within its 90 % interval, which leaves out independence."""
+    drawn = draw_virtual_trial(120, seed=36, effects={}, correlation={("KL", "KD"): 0.6})
+    spec = bi.ModelSpec(covariates={}, random_effects="correlated")
+    model = bi.build_model(drawn.trial, "weakly_informative", spec)
+    fit = bi.fit(model, draws=1000, tune=1000, chains=2, seed=1, progressbar=False)
+    diagnosis = bi.diagnose(fit)
+    print(diagnosis.table.to_string())
+    print(diagnosis)
+    one = diagnosis.table.loc["correlation[KL, KD]"]
+    low, high = (
+        fit["posterior"]["correlation"].sel(parameter="KL", parameter_other="KD").quantile([0.05, 0.95])
+    )
+    assert float(one["r_hat"]) < 1.05
+    assert 0.0 < float(low) < 0.6 < float(high)
+
+
 def test_late_entry_is_allowed_for() -> None:
     """The baseline hazard of patients selected for having lived on is overestimated in Te when entry is ignored."""
     drawn = entering_late(virtual(32), 1)

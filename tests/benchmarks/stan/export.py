@@ -24,8 +24,8 @@ def stan_data(data: JointData, priors: PriorSet) -> dict[str, Any]:
     effects.
     """
     spec = data.spec
-    given = (spec.link, spec.hazard, spec.exposure, spec.effect, data.has_dexamethasone)
-    if given != ("slope", "loglogistic", "pk", "emax", True):
+    given = (spec.link, spec.hazard, spec.exposure, spec.effect, spec.random_effects, data.has_dexamethasone)
+    if given != ("slope", "loglogistic", "pk", "emax", "diagonal", True):
         raise ValueError(
             f"the Stan programs hold the default specification with dexamethasone, found {given}"
         )
