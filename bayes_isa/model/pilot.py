@@ -15,9 +15,10 @@ from bayes_isa.model.gaussian import Gaussian
 from bayes_isa.model.individuals import Density, log_density
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population
-from bayes_isa.model.windows import map_all
+from bayes_isa.model.windows import map_all, psi_all
 
 _LEAPFROGS = 4
+_COUNTS = 5.0  # draws that a mode's covariance counts for: as many as make one of the same rank
 _FIRST_STEP = 0.4
 # With 4 leapfrogs of at most this no trajectory passes half a period, 3.1 SD, of a standard normal.
 _LONGEST_STEP = 0.6
@@ -53,6 +54,17 @@ class Pilot:
     def copy(self, seed: int) -> Pilot:
         """The same chains, to go on from here with random numbers of their own."""
         return replace(self, rng=np.random.default_rng(seed))
+
+    def adapted(self, phi: np.ndarray, k: float) -> Pilot:
+        """The chains from the last of these draws on, on the scale that the draws have: at a wall a mode's is too small."""
+        psi = np.stack([psi_all(self.window, each, k) for each in phi])
+        centre = psi.mean(axis=0)
+        spread = np.einsum("sni,snj->nij", psi - centre, psi - centre)
+        at_mode = np.einsum("nij,nkj->nik", self.frame.root, self.frame.root)
+        root = np.linalg.cholesky((spread + _COUNTS * at_mode) / (len(phi) + _COUNTS))
+        frame = replace(self.frame, centre=centre, root=root)
+        x = np.linalg.solve(root, (psi[-1] - centre)[..., None])[..., 0]
+        return replace(self, frame=frame, x=x, step=np.full_like(self.step, _FIRST_STEP))
 
     def psi(self, x: np.ndarray) -> np.ndarray:
         """Response coordinates at x."""

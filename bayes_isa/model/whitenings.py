@@ -47,7 +47,7 @@ class Coordinates:
 
     window: Window
     whitening: Whitening
-    score: np.ndarray  # (n_patients,) variance of |force|^2 over that of a standard normal; inf unusable
+    score: np.ndarray  # (n_patients,) roughness, 1 for a standard normal; inf unusable
 
 
 def whitened(window: Window, draws: Sequence[IndividualDraws]) -> list[Coordinates]:
@@ -74,12 +74,12 @@ def bent_to(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coord
 
 
 def score_of(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.ndarray:
-    """Variance (n_patients,) of |force|^2 at the draws over that of a standard normal; inf where not finite."""
+    """Roughness (n_patients,) of the posteriors in these coordinates at the draws, 1 for a standard normal, or inf."""
     return _score(coordinates.whitening, *standardised_all(coordinates, draws))
 
 
 def _score(whitening: Whitening, x: np.ndarray, by_x: np.ndarray) -> np.ndarray:
-    score = _force_variance(x, by_x, whitening.scale, whitening.below, whitening.above)
+    score = _roughness(x, by_x, whitening.scale, whitening.below, whitening.above)
     return np.where(np.isfinite(score), score, np.inf)
 
 
@@ -208,24 +208,27 @@ def _fit_bends(x, by_x, scales, bends, scale, below, above):
 
 
 @njit(cache=True, error_model="numpy")
-def _force_variance(x, by_x, scale, below, above):
-    """Variance over draws of |force|^2 in eps, over 2 d: the energy error of a leapfrog step goes with its square root.
+def _roughness(x, by_x, scale, below, above):
+    """Variance over draws of |force|^2 in eps over 2 d, 1 for a standard normal, plus mean |force + eps|^2 over d.
 
-    Unlike the Fisher divergence it counts a few draws at a wall for what they cost.
+    The energy error of a leapfrog step goes with the square root of the first, which counts a few draws at a wall for
+    what they cost. The second, the Fisher divergence, counts those that lie far out where the density is flat.
     """
     n_draws, n_patients, d = x.shape
     result = np.empty(n_patients)
     for i in range(n_patients):
-        mean, square = 0.0, 0.0
+        mean, square, divergence = 0.0, 0.0, 0.0
         for s in range(n_draws):
             total = 0.0
             for j in range(d):
                 z = unbent(x[s, i, j] / scale[i, j], below[i, j], above[i, j])
                 at = bent(z, below[i, j], above[i, j])
-                total += (scale[i, j] * at.slope * by_x[s, i, j] + at.log_slope_slope) ** 2
+                force = scale[i, j] * at.slope * by_x[s, i, j] + at.log_slope_slope
+                total += force * force
+                divergence += (force + z) * (force + z)
             mean += total / n_draws
             square += total * total / n_draws
-        result[i] = (square - mean * mean) / (2.0 * d)
+        result[i] = (square - mean * mean) / (2.0 * d) + divergence / (n_draws * d)
     return result
 
 
