@@ -24,6 +24,7 @@ RESIDUALS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
+COVARIATE_PRIORS = ("normal", "horseshoe")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ class ModelSpec:
         "proportional", or "student_t" (combined scale, with `nu` degrees of freedom estimated: outlying values count
         less).
     covariates: covariate names for each of M0, KL, KD, R, EC50 and hazard; None takes the published set, as far as
-        the data set has it (what is left out is warned of).
+        the data set has it (what is left out is warned of); `all_covariates(trial)` gives every candidate.
+    covariate_prior: of their effects: "normal" (default: those of the prior set, one by one) or "horseshoe" (the
+        regularised horseshoe of the prior set's [horseshoe]: most effects next to nothing, a few free; for choosing
+        among many candidates, see `covariate_selection`).
     coordinates: sampling geometry; it changes the speed, never the posterior. "response" (default: net response,
         whitened by each patient's own curvature), or textbook ones: "noncentered" (phi = mean + omega eta), "centered"
         (phi itself), "mixed" (log M0 centred, the rest non-centred: M0 is well measured in each patient).
@@ -57,6 +61,7 @@ class ModelSpec:
     effect: str = "emax"
     residual: str = "combined"
     covariates: Mapping[str, tuple[str, ...]] | None = None
+    covariate_prior: str = "normal"
     coordinates: str = "response"
     tolerance: float = field(default=1e-3)
 
@@ -69,6 +74,7 @@ class ModelSpec:
                 ("exposure", self.exposure, EXPOSURES),
                 ("effect", self.effect, tuple(EFFECTS)),
                 ("residual", self.residual, tuple(RESIDUALS)),
+                ("covariate_prior", self.covariate_prior, COVARIATE_PRIORS),
                 ("coordinates", self.coordinates, COORDINATES),
             )
             if value not in known

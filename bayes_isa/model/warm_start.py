@@ -16,6 +16,7 @@ from bayes_isa.kernels.response import Window
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.kernels.whitening import Whitening
 from bayes_isa.model.gaussian import modes
+from bayes_isa.model.horseshoe_effects import with_normal_effects
 from bayes_isa.model.individuals import density_of_phi
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.pilot import Pilot
@@ -65,6 +66,7 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
 
     Rough panels do (see `prepare`).
     """
+    priors = with_normal_effects(data, priors)
     windows = response_windows(data)
     population, pilot = _estimated(data, priors, windows[0])
     near_draws = _draws(data, pilot, population)
