@@ -14,7 +14,9 @@ from bayes_isa.plots.style import QUIET, SIMULATED
 
 _TICKS = (0.1, 0.25, 0.5, 0.8, 1.25, 2.0, 4.0, 10.0)
 _WIDTH = 2.5  # inches a target
+_LEAST_WIDTH = 6.6  # that the legend needs
 _ROW = 0.24
+_GAP = 0.25  # between targets, in units of the narrow panel
 
 
 def plot_covariate_selection(selection: xr.Dataset) -> Figure:
@@ -25,22 +27,19 @@ def plot_covariate_selection(selection: xr.Dataset) -> Figure:
     """
     targets = [str(target) for target in selection["target"].to_numpy()]
     covariates = list(dict.fromkeys(str(name) for name in selection["covariate"].to_numpy()))
-    figure, axes = plt.subplots(
-        1,
-        2 * len(targets),
-        figsize=(_WIDTH * len(targets) + 1.8, _ROW * len(covariates) + 1.8),
-        width_ratios=[3.2, 1.0] * len(targets),
-        sharey=True,
-        squeeze=False,
-        layout=ConstrainedLayoutEngine(wspace=0.0, w_pad=0.02),
+    width = max(_WIDTH * len(targets) + 1.8, _LEAST_WIDTH)
+    figure = plt.figure(
+        figsize=(width, _ROW * len(covariates) + 1.8),
+        layout=ConstrainedLayoutEngine(w_pad=0.02, wspace=0.0),
     )
+    axes = _axes(figure, len(targets))
     span = _span(selection)
     for column, target in enumerate(targets):
         one = selection.sel(effect=selection["of"] == target, target=target)
         place = np.array(
             [len(covariates) - 1 - covariates.index(str(c)) for c in one["covariate"].to_numpy()]
         )
-        ratios, shares = axes[0, 2 * column], axes[0, 2 * column + 1]
+        ratios, shares = axes[column]
         _draw_ratios(ratios, one, place, selection.attrs["relevant_ratio"], span)
         _draw_shares(shares, one, place)
         number, expected = float(one["effective"]), float(one["expected"])
@@ -49,15 +48,25 @@ def plot_covariate_selection(selection: xr.Dataset) -> Figure:
             fontsize=9,
             loc="left",
         )
-    first = axes[0, 0]
+    first = axes[0][0]
     first.set_yticks(np.arange(len(covariates))[::-1], covariates, fontsize=8)
     first.set_ylim(-0.7, len(covariates) - 0.3)
-    for ax in axes[0]:
-        ax.tick_params(axis="y", length=0)
+    for ax in figure.axes:
+        ax.tick_params(axis="y", length=0, labelleft=ax is first)
         ax.grid(axis="y", color="0.92", linewidth=0.6)
         ax.set_axisbelow(True)
     _label(figure, first, selection)
     return figure
+
+
+def _axes(figure: Figure, count: int) -> list[tuple[Axes, Axes]]:
+    """For each target a wide panel and a narrow one at its side, all with the same rows."""
+    grid = figure.add_gridspec(1, 3 * count, width_ratios=[3.2, 1.0, _GAP] * count)
+    pairs: list[tuple[Axes, Axes]] = []
+    for column in range(0, 3 * count, 3):
+        wide = figure.add_subplot(grid[column], sharey=pairs[0][0] if pairs else None)
+        pairs.append((wide, figure.add_subplot(grid[column + 1], sharey=wide)))
+    return pairs
 
 
 def _draw_ratios(
