@@ -51,13 +51,14 @@ def covariate_selection(
     beyond `relevant_ratio`). relevant_ratio: of the parameter or the hazard, either way, for one SD of a continuous
     covariate or 1 against 0. level: of the intervals. trial, spec, priors: those of the fit unless given.
 
-    Returns a Dataset, dims (effect, target). By effect ("beta_KL[log_age_years]"): `mean`, `low`, `high` on the model's own
-    scale; `ratio`, `ratio_low`, `ratio_high` (median, interval) for `step`, one SD or 1; `shrinkage`, posterior mean of
-    kappa = 1 / (1 + n tau^2 lambda~^2 s^2 / sigma^2), 1 for an effect shrunk away (Piironen and Vehtari 2017,
-    doi:10.1214/17-EJS1337SI; for individual parameters as if patients' own were known); `probability_relevant`,
-    `probability_above_0`; `kept`; coordinates `of` (its target) and `covariate`. By target: `effective`,
-    `effective_low`, `effective_high`, the number of effects not shrunk away, sum of 1 - kappa; `expected` a priori,
-    p0; `candidates`. `reduced_spec` takes it further. attrs "keep", "relevant_ratio", "level", "spec" (JSON).
+    Returns a Dataset, dims (effect, target). By effect ("beta_KL[log_age_years]"): `mean`, `low`, `high` on the
+    model's own scale; `ratio`, `ratio_low`, `ratio_high` (median, interval) for `step`, one SD or 1; `shrinkage`,
+    posterior mean of kappa = 1 / (1 + n tau^2 lambda~^2 s^2 / sigma^2), 1 for an effect shrunk away (Piironen and
+    Vehtari 2017, doi:10.1214/17-EJS1337SI; for individual parameters as if patients' own were known);
+    `probability_relevant`, `probability_above_0`; `kept`; coordinates `of` (its target) and `covariate`. By target:
+    `effective`, `effective_low`, `effective_high`, the number of effects not shrunk away, sum of 1 - kappa;
+    `expected` a priori, p0; `candidates`. `reduced_spec` takes it further. attrs "keep", "relevant_ratio", "level",
+    "spec" (JSON).
 
     Choosing and estimating from the same data makes kept effects look surer than they are: the full fit is the one to
     quote, the reduced one is to be compared with it by `compare_models`. Raises ModelError for a fit without a
