@@ -22,7 +22,8 @@ regimens     Regimen: short names such as "20 mg/kg QW-Q2W + dex 0-3mo", turned 
 pk           concentrations of isatuximab and dexamethasone: arrays in, arrays out
 kernels      M-protein, hazard and likelihood by quadrature, with their derivatives: NumPy and numba only
 model        prior sets, ModelSpec, build_model, log_likelihood
-inference    fit, save_fit, load_fit, diagnose, parameter_estimates, covariate_effects, elpd_loo, compare_models
+inference    fit, save_fit, load_fit, diagnose, parameter_estimates, covariate_effects, covariate_selection, elpd_loo,
+             compare_models
 simulation   virtual trials, simulated trials, comparison of regimens, response, exposure
 prediction   checks: replicates of the trial, VPCs, residuals, individual fits, prior predictive and sensitivity,
              calibration
@@ -40,21 +41,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayes_isa.data import Trial, read_nonmem, read_trial, trial_from_tables, write_trial
+    from bayes_isa.data.candidates import all_covariates
     from bayes_isa.data.examples import load_example
     from bayes_isa.errors import BayesIsaError, BayesIsaWarning, ConvergenceError, DataError
     from bayes_isa.inference.compare_models import compare_models
     from bayes_isa.inference.covariate_effects import covariate_effects
+    from bayes_isa.inference.covariate_selection import covariate_selection, reduced_spec
     from bayes_isa.inference.diagnose import diagnose
     from bayes_isa.inference.elpd import elpd_loo
     from bayes_isa.inference.estimates import parameter_estimates
     from bayes_isa.inference.fit import fit
     from bayes_isa.inference.storage import load_fit, save_fit
     from bayes_isa.model.build import build_model
+    from bayes_isa.model.horseshoe import Horseshoe
     from bayes_isa.model.likelihood import log_likelihood
     from bayes_isa.model.priors import Prior, PriorSet, load_priors
     from bayes_isa.model.spec import ModelSpec
     from bayes_isa.plots.plot_calibration import plot_calibration
     from bayes_isa.plots.plot_covariate_effects import plot_covariate_effects
+    from bayes_isa.plots.plot_covariate_selection import plot_covariate_selection
     from bayes_isa.plots.plot_eta import plot_eta
     from bayes_isa.plots.plot_exposure import plot_exposure
     from bayes_isa.plots.plot_individuals import plot_individuals
@@ -97,6 +102,7 @@ _MODULE_OF = {
     "BayesIsaWarning": "bayes_isa.errors",
     "ConvergenceError": "bayes_isa.errors",
     "DataError": "bayes_isa.errors",
+    "Horseshoe": "bayes_isa.model.horseshoe",
     "ModelSpec": "bayes_isa.model.spec",
     "Prior": "bayes_isa.model.priors",
     "PriorSet": "bayes_isa.model.priors",
@@ -104,12 +110,14 @@ _MODULE_OF = {
     "Switch": "bayes_isa.regimens",
     "Trial": "bayes_isa.data",
     "TwoArmTrial": "bayes_isa.simulation.assurance",
+    "all_covariates": "bayes_isa.data.candidates",
     "assurance": "bayes_isa.simulation.assurance",
     "build_model": "bayes_isa.model.build",
     "calibrate": "bayes_isa.prediction.calibrate",
     "compare_models": "bayes_isa.inference.compare_models",
     "compare_regimens": "bayes_isa.simulation.compare",
     "covariate_effects": "bayes_isa.inference.covariate_effects",
+    "covariate_selection": "bayes_isa.inference.covariate_selection",
     "diagnose": "bayes_isa.inference.diagnose",
     "draw_virtual_trial": "bayes_isa.simulation.virtual_trial",
     "earlier_progression": "bayes_isa.simulation.earlier",
@@ -128,6 +136,7 @@ _MODULE_OF = {
     "parameter_estimates": "bayes_isa.inference.estimates",
     "plot_calibration": "bayes_isa.plots.plot_calibration",
     "plot_covariate_effects": "bayes_isa.plots.plot_covariate_effects",
+    "plot_covariate_selection": "bayes_isa.plots.plot_covariate_selection",
     "plot_eta": "bayes_isa.plots.plot_eta",
     "plot_exposure": "bayes_isa.plots.plot_exposure",
     "plot_individuals": "bayes_isa.plots.plot_individuals",
@@ -146,6 +155,7 @@ _MODULE_OF = {
     "quantile_residuals": "bayes_isa.prediction.quantile_residuals",
     "read_nonmem": "bayes_isa.data",
     "read_trial": "bayes_isa.data",
+    "reduced_spec": "bayes_isa.inference.covariate_selection",
     "replicate_trial": "bayes_isa.prediction.replicates",
     "reproduce": "bayes_isa.simulation.reproduce",
     "response_summary": "bayes_isa.simulation.response_summary",
@@ -164,6 +174,7 @@ __all__ = [
     "BayesIsaWarning",
     "ConvergenceError",
     "DataError",
+    "Horseshoe",
     "ModelSpec",
     "Prior",
     "PriorSet",
@@ -171,12 +182,14 @@ __all__ = [
     "Switch",
     "Trial",
     "TwoArmTrial",
+    "all_covariates",
     "assurance",
     "build_model",
     "calibrate",
     "compare_models",
     "compare_regimens",
     "covariate_effects",
+    "covariate_selection",
     "diagnose",
     "draw_virtual_trial",
     "earlier_progression",
@@ -195,6 +208,7 @@ __all__ = [
     "parameter_estimates",
     "plot_calibration",
     "plot_covariate_effects",
+    "plot_covariate_selection",
     "plot_eta",
     "plot_exposure",
     "plot_individuals",
@@ -213,6 +227,7 @@ __all__ = [
     "quantile_residuals",
     "read_nonmem",
     "read_trial",
+    "reduced_spec",
     "replicate_trial",
     "reproduce",
     "response_summary",

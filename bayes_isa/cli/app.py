@@ -38,6 +38,14 @@ class TimeUnit(StrEnum):
     hour = "hour"
 
 
+class CovariateSet(StrEnum):
+    """Which covariates a model has."""
+
+    published = "published"
+    all = "all"
+    none = "none"
+
+
 class Population(StrEnum):
     """Whom to simulate."""
 
@@ -200,6 +208,18 @@ def fit(
     random_effects: Annotated[
         str, typer.Option(help="Random effects of one patient: diagonal (independent) or correlated.")
     ] = "diagonal",
+    covariates: Annotated[
+        CovariateSet,
+        typer.Option(
+            help="published: the published ones; all: every baseline covariate the data have; none."
+        ),
+    ] = CovariateSet.published,
+    covariate_prior: Annotated[
+        str,
+        typer.Option(
+            help="Of covariate effects: normal, or horseshoe (most next to nothing), to choose among many."
+        ),
+    ] = "normal",
     coordinates: Annotated[
         str | None,
         typer.Option(
@@ -240,7 +260,7 @@ def fit(
 
     Example: bayes-isa fit mydata/ --out fit.nc --seed 1
     """
-    from bayes_isa.cli.inputs import read_data
+    from bayes_isa.cli.inputs import read_data, with_covariates
     from bayes_isa.cli.verbs import draws_begun_with, fit_and_save, print_fit, require_place
     from bayes_isa.inference.settings import SamplerSettings
     from bayes_isa.model.priors import load_priors
@@ -253,11 +273,13 @@ def fit(
             exposure=exposure,
             residual=residual,
             random_effects=random_effects,
+            covariate_prior=covariate_prior,
             coordinates=ModelSpec.coordinates if coordinates is None else coordinates,
         )
         prior_set = load_priors(priors)
     require_place(out, resume=resume)
     trial = read_data(data, time_unit=time_unit.value, columns=column)
+    spec = with_covariates(spec, trial, covariates.value)
     if draws is None:
         draws = (draws_begun_with(out) if resume else None) or SamplerSettings.draws
     settings = SamplerSettings(draws, tune, chains, seed, target_accept=target_accept)

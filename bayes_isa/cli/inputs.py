@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bayes_isa.cli.console import usage
 from bayes_isa.data import read_nonmem, read_trial
+from bayes_isa.data.candidates import all_covariates
 from bayes_isa.errors import DataError, Problem
 
 if TYPE_CHECKING:
     from bayes_isa.data import Trial
+    from bayes_isa.model.spec import ModelSpec
 
 _PICTURES = (".png", ".pdf", ".svg")
 
@@ -34,6 +37,13 @@ def read_data(
         remedy = "Give a directory with patients.csv, doses.csv, mprotein.csv and pfs.csv, or one event file"
         raise DataError(message, [Problem("no such file or directory", remedy, file=str(path))])
     return read_nonmem(path, mapping=mapping, time_unit=time_unit)
+
+
+def with_covariates(spec: ModelSpec, trial: Trial, which: Literal["published", "all", "none"]) -> ModelSpec:
+    """`spec` with the published covariates, all that the trial has, or none."""
+    if which == "published":
+        return spec
+    return replace(spec, covariates=all_covariates(trial) if which == "all" else {})
 
 
 def require_directory(path: Path) -> None:

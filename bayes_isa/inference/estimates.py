@@ -85,7 +85,8 @@ _TEXTS = ("unit", "meaning", "prior", "source", "rationale")
 def prior_by_parameter(posterior: xr.Dataset, priors: PriorSet, spec: ModelSpec) -> dict[str, Prior]:
     """The prior of every scalar population parameter by its label.
 
-    Such as "KL_pop", "beta_M0[non_igg]" or "correlation[KL, KD]".
+    Such as "KL_pop", "beta_M0[non_igg]" or "correlation[KL, KD]". Effects under a horseshoe share theirs, and none has
+    one of its own.
     """
     known: dict[str, Prior] = {}
     order = [*priors.parameters, "beta_link"]  # then the effects of covariates
@@ -100,6 +101,8 @@ def prior_by_parameter(posterior: xr.Dataset, priors: PriorSet, spec: ModelSpec)
             known[name] = priors.parameters[name]
         elif name == "beta_link":
             known[name] = priors.link(spec.link)
+        elif spec.covariate_prior == "horseshoe":
+            continue
         elif name.startswith("beta_") and f"covariate_{name[5:]}" in posterior[name].dims:
             for covariate in posterior[f"covariate_{name[5:]}"].to_numpy():
                 known[f"{name}[{covariate}]"] = priors.covariate_effect(name[5:], str(covariate))

@@ -17,6 +17,7 @@ from bayes_isa.errors import BayesIsaWarning
 from bayes_isa.kernels.residual import Residual
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.model.coordinates import kd_by_effect
+from bayes_isa.model.horseshoe_effects import horseshoe_effects
 from bayes_isa.model.joint_data import JointData, prepare, with_panels_for
 from bayes_isa.model.observed import measurement_random, pfs_random
 from bayes_isa.model.op import JointTrajectory, MeasurementTerm, design_inputs
@@ -118,8 +119,13 @@ class _Priors:
     start: Population
 
     def scalar(self, name: str) -> Any:
-        """A population parameter by name."""
-        return self.priors.parameter(name).pymc(name, initval=self.initial(name))
+        """A population parameter by name, made when first asked for."""
+        known = pm.modelcontext(None).named_vars
+        return (
+            known[name]
+            if name in known
+            else self.priors.parameter(name).pymc(name, initval=self.initial(name))
+        )
 
     def typical(self, name: str, exposure: str) -> Any:
         """The typical value of an individual parameter."""
@@ -134,10 +140,28 @@ class _Priors:
         names = [str(name) for name in matrix["covariate"].to_numpy()]
         if not names:
             return pt.zeros(data.trial.n_patients)
+        beta = (
+            self._horseshoe(data, target)
+            if data.spec.covariate_prior == "horseshoe"
+            else self._one_by_one(target, names)
+        )
+        return pt.dot(pytensor.shared(matrix.to_numpy(), name=f"covariates_{target}"), beta)
+
+    def _one_by_one(self, target: str, names: list[str]) -> Any:
         dist, kwargs = vector_prior([self.priors.covariate_effect(target, name) for name in names])
         dims = f"covariate_{target}"
-        beta = getattr(pm, dist)(f"beta_{target}", **kwargs, dims=dims, initval=self.start.effects[target])
-        return pt.dot(pytensor.shared(matrix.to_numpy(), name=f"covariates_{target}"), beta)
+        return getattr(pm, dist)(f"beta_{target}", **kwargs, dims=dims, initval=self.start.effects[target])
+
+    def _horseshoe(self, data: JointData, target: str) -> Any:
+        hazard = target == "hazard"
+        return horseshoe_effects(
+            data,
+            target,
+            self.priors,
+            sigma=1.0 if hazard else self.scalar(f"omega_{target}"),
+            start=self.start.effects[target],
+            start_sigma=1.0 if hazard else self.initial(f"omega_{target}"),
+        )
 
     def initial(self, name: str) -> float:
         if name in self.start.shared:

@@ -56,7 +56,7 @@ class Pilot:
         return replace(self, rng=np.random.default_rng(seed))
 
     def adapted(self, phi: np.ndarray, k: float) -> Pilot:
-        """The chains from the last of these draws on, on the draws' own scale: at a wall that of a mode is too small."""
+        """The chains from the last of these draws on, on the scale of the draws: a mode's is too small at a wall."""
         psi = np.stack([psi_all(self.window, each, k) for each in phi])
         centre = psi.mean(axis=0)
         spread = np.einsum("sni,snj->nij", psi - centre, psi - centre)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from bayes_isa.model.families import FAMILIES, Fault, distribution_faults, nearest
+from bayes_isa.model.horseshoe import horseshoe_faults
 from bayes_isa.model.prior import Prior
 
 
@@ -70,7 +71,7 @@ KPD: Mapping[str, Quantity] = MappingProxyType(
 )
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
 DEFAULT = "default"
-SECTIONS = ("meta", "parameters", "kpd", "covariate_effects", "link")
+SECTIONS = ("meta", "parameters", "kpd", "covariate_effects", "link", "horseshoe")
 META_KEYS = ("name", "description", "extends")
 ENTRY_KEYS = ("dist", "kwargs", "unit", "source", "rationale")
 
@@ -87,6 +88,7 @@ def document_faults(document: Mapping[str, Any]) -> list[Fault]:
     faults += _named_faults("kpd", _table(document, "kpd", faults), KPD, positive=True)
     faults += _named_faults("link", _table(document, "link", faults), LINKS, positive=False)
     faults += _effect_faults(_table(document, "covariate_effects", faults))
+    faults += horseshoe_faults(document["horseshoe"]) if "horseshoe" in document else []
     return faults
 
 

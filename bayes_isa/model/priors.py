@@ -20,6 +20,7 @@ import pandas as pd
 
 from bayes_isa.errors import PriorError, Problem
 from bayes_isa.model.families import nearest
+from bayes_isa.model.horseshoe import Horseshoe
 from bayes_isa.model.prior import Prior, vector_prior
 from bayes_isa.model.prior_rules import DEFAULT, KPD, LINKS, PARAMETERS, TARGETS, document_faults
 from bayes_isa.model.toml_lines import key_lines, line_of, syntax_error
@@ -36,6 +37,7 @@ class PriorSet:
                        hazard), then by covariate; per unit of log(value/median) or for 1 against 0
     default_effect     for a covariate that is not listed
     links              of `beta_link`, by link: "slope", "value", "log_value", "relative_slope"
+    horseshoe          of all covariate effects under `ModelSpec(covariate_prior="horseshoe")`, if the set has one
     path               file it was read from, if any
     kpd                of what has another unit under K-PD exposure: "EC50_pop" in mg/day
     """
@@ -63,6 +65,8 @@ class PriorSet:
             )
         return self.kpd[f"{name}_pop"]
 
+    horseshoe: Horseshoe | None = None
+
     def parameter(self, name: str) -> Prior:
         """The prior of one parameter; raises PriorError where the set has none (only some models need it)."""
         _known(name, PARAMETERS, "parameter")
@@ -87,6 +91,20 @@ class PriorSet:
                 f'unit = "{LINKS[name].unit}" to it'
             )
         return self.links[name]
+
+    def of_horseshoe(self) -> Horseshoe:
+        """The horseshoe of covariate effects; raises PriorError where the set has none."""
+        if self.horseshoe is None:
+            raise PriorError(
+                f"The prior set {self.name!r} has no horseshoe for covariate effects: add [horseshoe] with "
+                "expected_effects, local_nu, slab and source to it, or say with_horseshoe(Horseshoe(...))"
+            )
+        return self.horseshoe
+
+    def with_horseshoe(self, horseshoe: Horseshoe) -> PriorSet:
+        """A copy with another horseshoe for covariate effects."""
+        source = horseshoe.source or "set in code"
+        return PriorSet.from_dict(self.to_dict() | {"horseshoe": horseshoe.to_dict() | {"source": source}})
 
     def with_(self, **parameters: Prior) -> PriorSet:
         """A copy with other priors for some parameters, e.g. `with_(KL_pop=Prior("LogNormal", {...}))`.
@@ -128,7 +146,8 @@ class PriorSet:
             target: {covariate: prior.to_dict() for covariate, prior in by_covariate.items()}
             for target, by_covariate in self.covariate_effects.items()
         }
-        return {
+        section = {} if self.horseshoe is None else {"horseshoe": self.horseshoe.to_dict()}
+        return section | {
             "meta": {"name": self.name, "description": self.description},
             "parameters": {name: prior.to_dict() for name, prior in self.parameters.items()},
             "kpd": {name: prior.to_dict() for name, prior in self.kpd.items()},
@@ -160,6 +179,7 @@ class PriorSet:
             links=_priors({name: content["link"][name] for name in LINKS if name in content["link"]}),
             path=path,
             kpd=_priors(dict(content.get("kpd", {}))),
+            horseshoe=Horseshoe(**content["horseshoe"]) if "horseshoe" in content else None,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -26,6 +26,7 @@ RESIDUALS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 RANDOM_EFFECTS = ("diagonal", "correlated")
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
+COVARIATE_PRIORS = ("normal", "horseshoe")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class ModelSpec:
     random_effects: "diagonal" (default, as published: etas of one patient are independent) or "correlated" (their
         correlation matrix is estimated, with an LKJ prior: `correlation`, dims parameter and parameter_other).
     covariates: covariate names for each of M0, KL, KD, R, EC50 and hazard; None takes the published set, as far as
-        the data set has it (what is left out is warned of).
+        the data set has it (what is left out is warned of); `all_covariates(trial)` gives every candidate.
+    covariate_prior: of their effects: "normal" (default: those of the prior set, one by one) or "horseshoe" (the
+        regularised horseshoe of the prior set's [horseshoe]: most effects next to nothing, a few free; for choosing
+        among many candidates, see `covariate_selection`).
     coordinates: sampling geometry; it changes the speed, never the posterior. "response" (default: net response,
         whitened by each patient's own curvature), or textbook ones: "noncentered" (phi = mean + omega eta), "centered"
         (phi itself), "mixed" (log M0 centred, the rest non-centred: M0 is well measured in each patient).
@@ -67,6 +71,7 @@ class ModelSpec:
     residual: str = "combined"
     random_effects: str = "diagonal"
     covariates: Mapping[str, tuple[str, ...]] | None = None
+    covariate_prior: str = "normal"
     coordinates: str = "response"
     tolerance: float = field(default=1e-3)
 
@@ -80,6 +85,7 @@ class ModelSpec:
                 ("effect", self.effect, tuple(EFFECTS)),
                 ("residual", self.residual, tuple(RESIDUALS)),
                 ("random_effects", self.random_effects, RANDOM_EFFECTS),
+                ("covariate_prior", self.covariate_prior, COVARIATE_PRIORS),
                 ("coordinates", self.coordinates, COORDINATES),
             )
             if value not in known

@@ -18,6 +18,7 @@ from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.kernels.whitening import Whitening
 from bayes_isa.model.best_coordinates import best_coordinates
 from bayes_isa.model.gaussian import modes
+from bayes_isa.model.horseshoe_effects import with_normal_effects
 from bayes_isa.model.individuals import density_of_phi
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.pilot import Pilot
@@ -74,6 +75,7 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
 
     Rough panels do (see `prepare`).
     """
+    priors = with_normal_effects(data, priors)
     windows = response_windows(data)
     shared = SharedParameters.of(data, priors)
     population, pilot = _estimated(data, priors, shared, windows[0])

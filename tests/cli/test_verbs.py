@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from bayes_isa.cli.inputs import read_data, with_covariates
+from bayes_isa.errors import BayesIsaWarning
 from bayes_isa.inference.diagnose import diagnose
 from bayes_isa.inference.storage import FORMAT, load_fit, spec_of, trial_of
 from bayes_isa.kernels.hazard import HAZARDS, LINKS
 from bayes_isa.model.priors import available_priors
-from bayes_isa.model.spec import EXPOSURES, RANDOM_EFFECTS, RESIDUALS
+from bayes_isa.model.spec import EXPOSURES, RANDOM_EFFECTS, RESIDUALS, ModelSpec
 from bayes_isa.simulation.chunks import open_trials
 from bayes_isa.simulation.virtual_trial import draw_virtual_trial
 
@@ -232,6 +234,22 @@ def test_a_fit_file_can_be_used_alone(fit_file: Path) -> None:
     assert trial_of(fit).n_patients == 8
     assert spec_of(fit).exposure == "constant"
     assert fit.attrs["seed"] == 1
+
+
+def test_covariates_are_chosen_by_name(data: Path) -> None:
+    trial, spec = read_data(data), ModelSpec(covariate_prior="horseshoe")
+    assert with_covariates(spec, trial, "published") is spec
+    assert with_covariates(spec, trial, "none").covariates == {}
+    with pytest.warns(BayesIsaWarning, match="non_igg"):
+        chosen = with_covariates(spec, trial, "all")
+    assert chosen.covariates["KL"] == ("log_albumin",)  # in three patients everything correlates with it
+    assert chosen.covariate_prior == "horseshoe"
+
+
+def test_an_unknown_covariate_prior_is_wrong_usage(cli: Cli, data: Path, tmp_path: Path) -> None:
+    result = cli("fit", data, "--out", tmp_path / "fit.nc", "--covariate-prior", "horsehoe")
+    assert result.exit_code == 2
+    assert "did you mean 'horseshoe'" in result.stderr
 
 
 def test_diagnose_fails_a_short_fit(cli: Cli, fit_file: Path) -> None:
