@@ -41,8 +41,11 @@ def best_coordinates(windows: list[Window], near: IndividualDraws, wide: Individ
 
 
 def _judged(coordinates: Coordinates, draws: Sequence[IndividualDraws], allowed: np.ndarray) -> Coordinates:
-    """With the score that candidates are compared by: roughness at all draws, more where chains would diverge."""
-    score = score_of(coordinates, draws) * (1.0 + cliffs(coordinates, draws))
+    """With the score that candidates are compared by: roughness at all draws, more where chains would diverge.
+
+    Cliffs are nearest to the last of the draws.
+    """
+    score = score_of(coordinates, draws) * (1.0 + cliffs(coordinates, draws[-1]))
     return replace(coordinates, score=np.where(allowed & np.isfinite(coordinates.score), score, np.inf))
 
 
