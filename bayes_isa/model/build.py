@@ -18,7 +18,7 @@ from bayes_isa.kernels.residual import Residual
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.model.coordinates import kd_by_effect
 from bayes_isa.model.horseshoe_effects import horseshoe_effects
-from bayes_isa.model.joint_data import JointData, prepare, with_panels_for
+from bayes_isa.model.joint_data import JointData, prepare, warn_of_left_out, with_panels_for
 from bayes_isa.model.observed import measurement_random, pfs_random
 from bayes_isa.model.op import JointTrajectory, MeasurementTerm, design_inputs
 from bayes_isa.model.population import Population
@@ -83,10 +83,12 @@ def build_model(
     by then.
 
     priors: a `PriorSet` or the name or path of one. Raises ModelError for a specification that the data cannot carry,
-    PriorError for an impossible prior set. Source: CPT:PSP 2023 (see README).
+    PriorError for an impossible prior set; warns (BayesIsaWarning) of published covariates that the data set lacks or
+    that do not vary in it, which are left out. Source: CPT:PSP 2023 (see README).
     """
     prior_set = load_priors(priors) if isinstance(priors, str) else priors
     data = prepare(trial, spec or ModelSpec(), rough=True)
+    warn_of_left_out(data)
     start = warm_start(data, prior_set)
     data = with_panels_for(data, start.plausible)
     if start.failed:

@@ -63,9 +63,9 @@ def prepare(trial: Trial, spec: ModelSpec, *, rough: bool = False) -> JointData:
     """Exposure, adaptive panels and covariates of `trial` under `spec`.
 
     Panels meet the specification's tolerance over the bulk of what is plausible; `rough` ones, for finding where the
-    posterior is, have a third of the nodes and errors that do not matter there. Raises ModelError when the
-    specification asks for what the data set does not have; warns (BayesIsaWarning) of published covariates that are
-    left out because the data set lacks them or they do not vary.
+    posterior is, have a third of the nodes and errors that do not matter there. `left_out` names published covariates
+    that the data set lacks or that do not vary in it. Raises ModelError when the specification asks for what the data
+    set does not have.
     """
     exposure = spec_exposure(spec, trial.patients, trial.doses, trial.last_day)
     timeline = trial_timeline(trial, exposure)
@@ -137,12 +137,17 @@ def _covariates(trial: Trial, spec: ModelSpec) -> tuple[dict[str, xr.DataArray],
         present, absent = available_covariates(trial, names)
         left_out |= {f"{name} on {target}": reason for name, reason in absent.items()}
         matrices[target] = design_matrix(trial, present)
-    if left_out:
+    if left_out and spec.covariates is not None:
         listed = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
-        if spec.covariates is not None:
-            raise ModelError(f"covariates that the data set cannot inform: {listed}")
-        warnings.warn(f"published covariates left out: {listed}", BayesIsaWarning, stacklevel=4)
+        raise ModelError(f"covariates that the data set cannot inform: {listed}")
     return matrices, left_out
+
+
+def warn_of_left_out(data: JointData) -> None:
+    """Warn the caller's caller (BayesIsaWarning) of published covariates that the data set cannot inform."""
+    if data.left_out:
+        listed = "; ".join(f"{name} ({reason})" for name, reason in data.left_out.items())
+        warnings.warn(f"published covariates left out: {listed}", BayesIsaWarning, stacklevel=3)
 
 
 def continued_doses(trial: Trial, until_day: float) -> pd.DataFrame:

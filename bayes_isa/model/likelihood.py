@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
-from bayes_isa.model.joint_data import JointData, prepare
+from bayes_isa.model.joint_data import JointData, prepare, warn_of_left_out
 from bayes_isa.model.patient_terms import kernel_parameters, record_terms, residual_of
 from bayes_isa.model.spec import ModelSpec
 
@@ -33,7 +33,9 @@ def log_likelihood(
     Returns a Dataset with `m_protein` (..., measurement), `pfs` (..., patient) and their sum by patient,
     `patient_total`. Raises ModelError for missing or misshapen parameters.
     """
-    return evaluate_log_likelihood(prepare(trial, spec or ModelSpec()), parameters)
+    data = prepare(trial, spec or ModelSpec())
+    warn_of_left_out(data)
+    return evaluate_log_likelihood(data, parameters)
 
 
 def evaluate_log_likelihood(data: JointData, parameters: Mapping[str, Any] | xr.Dataset) -> xr.Dataset:
