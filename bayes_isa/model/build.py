@@ -93,8 +93,8 @@ def build_model(
     data = with_panels_for(data, start.plausible)
     if start.failed:
         warnings.warn(
-            f"neither a mode nor good coordinates were found for patients {', '.join(start.failed)}: sampling is slower "
-            "there, the posterior the same",
+            f"neither a mode nor good coordinates were found for patients {', '.join(start.failed)}: sampling is "
+            "slower there, the posterior the same",
             BayesIsaWarning,
             stacklevel=2,
         )
