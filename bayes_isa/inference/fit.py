@@ -174,7 +174,8 @@ def fit_without_draws(model: pm.Model, settings: SamplerSettings) -> xr.DataTree
         groups["trial"] = trial_dataset(data.trial)
         attrs |= {
             "spec": json.dumps(data.spec.to_dict()),
-            "priors": json.dumps(record.priors.to_dict()),
+            # Whole, so that the file they were read from, a path of this machine, does not matter.
+            "priors": json.dumps(record.priors.to_dict() | {"path": None}),
             "trial_name": data.trial.name,
             "left_out": json.dumps(dict(data.left_out)),
         }
