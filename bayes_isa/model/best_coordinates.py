@@ -16,9 +16,6 @@ from bayes_isa.model.walls import bent_at_walls, cliffs
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws, bent_to, better, score_of, whitened
 from bayes_isa.model.windows import map_all, psi_all
 
-# Rougher than this no coordinates were found: a chain that got lost, not a posterior.
-_LOST = 50.0
-
 
 def best_coordinates(windows: list[Window], near: IndividualDraws, wide: IndividualDraws) -> Coordinates:
     """For each patient the best of the whitenings in the given windows, bent where that helps and at walls.
@@ -36,8 +33,7 @@ def best_coordinates(windows: list[Window], near: IndividualDraws, wide: Individ
         candidates = list(pool.map(lambda fit: _judged(_best_of(*fit[:2]), both, fit[2]), fits))
     nothing_better = _judged(_uninformed(last, near.population), both, everyone)
     best = functools.reduce(better, [nothing_better, *candidates])
-    score = score_of(best, (near,))
-    return replace(best, score=np.where(score < _LOST, score, np.inf))
+    return replace(best, score=np.where(np.isfinite(best.score), score_of(best, (near,)), np.inf))
 
 
 def _judged(coordinates: Coordinates, draws: Sequence[IndividualDraws], allowed: np.ndarray) -> Coordinates:

@@ -14,7 +14,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 # In place of the settings of the cells tagged "parameters".
 SMALL = {
     "tune": 60,
-    "draws": 40,
+    "draws": 60,
     "chains": 2,
     "n_trials": 10,
     "n_draws": 20,

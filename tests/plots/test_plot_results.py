@@ -101,6 +101,6 @@ def test_exposures_have_units_and_say_what_is_alike(fit: xr.DataTree) -> None:
     assert "mg/L" in isatuximab.get_ylabel()
     assert "umol/L" in dexamethasone.get_ylabel()
     texts = legend_texts(figure)
-    assert "20 mg/kg QW-Q2W + dex (isatuximab as 20 mg/kg QW-Q2W)" in texts
+    assert "20 mg/kg QW-Q2W + dex (isatuximab as 20 mg/kg QW-Q2W)" in [" ".join(t.split()) for t in texts]
     assert "typical EC50, 90 % interval" in texts
     assert len(plot_exposure(exposure_profiles(trial, REGIMENS[:2], until_day=28.0)).axes) == 1

@@ -37,6 +37,7 @@ from .joint_by_solve_ivp import (
     own_exposure,
 )
 
+UNUSED = ("nu", "correlation")  # of Student-t residuals and of correlated random effects alone
 LARGEST_M = 500.0  # g/L
 LARGEST_H = 5.0
 INDIVIDUAL = ("KL", "KD", "R", "EC50")
@@ -79,8 +80,7 @@ def draw_sets(n: int, priors: PriorSet, baseline: float, rng: np.random.Generato
     def drawn(prior) -> np.ndarray:
         return prior.quantiles(rng.uniform(0.05, 0.95, n))
 
-    # nu is of Student-t residuals alone
-    population = {name: drawn(prior) for name, prior in priors.parameters.items() if name != "nu"}
+    population = {name: drawn(prior) for name, prior in priors.parameters.items() if name not in UNUSED}
     eta = truncnorm.rvs(-2.0, 2.0, size=(5, n), random_state=rng)
     kl, kd, r, ec50 = (
         population[f"{name}_pop"] * np.exp(population[f"omega_{name}"] * eta[1 + j])

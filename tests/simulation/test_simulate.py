@@ -192,13 +192,13 @@ def test_observed_values_have_the_residual_error(run, small):
 def test_exposure_is_solved_once_for_each_regimen(run, monkeypatch):
     """Whatever the number of trials, and whether a regimen comes alone or as a part of a switch."""
     solved = []
-    real = plans.trial_exposure
+    real = plans.spec_exposure
 
-    def counting(kind, patients, doses, until):
+    def counting(spec, patients, doses, until):
         solved.append(len(patients))
-        return real(kind, patients, doses, until)
+        return real(spec, patients, doses, until)
 
-    monkeypatch.setattr(plans, "trial_exposure", counting)
+    monkeypatch.setattr(plans, "spec_exposure", counting)
     late = "20 mg/kg QW-Q2W-Q4W@6mo"
     run([ISA, late, f"{ISA}; in PR at 6mo: {late}"], n_trials=5)
     assert solved == [24, 24]
