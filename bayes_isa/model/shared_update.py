@@ -93,12 +93,8 @@ def update_shared(
 ) -> Population:
     """Newton steps towards the posterior mode of what all patients share, given draws of phi."""
     for _ in range(_STEPS):
-        score, information = _score_and_information(data, parameters, population, draws)
-        by_prior, prior_curvature = parameters.prior_terms(population)
-        eigenvalue, vector = np.linalg.eigh(information + np.diag(prior_curvature))
-        # Where the density curves upwards its absolute curvature still gives a step of the right length.
-        curvature = np.maximum(np.abs(eigenvalue), _LEAST_CURVATURE)
-        step = vector @ (vector.T @ (score + by_prior) / curvature)
+        slope, curvature, axes = _slope_and_curvature(data, parameters, population, draws)
+        step = axes @ (axes.T @ slope / curvature)
         step *= min(1.0, _LONGEST_STEP / np.abs(step).max())
         population = parameters.moved(population, step)
     return population
@@ -110,14 +106,22 @@ def with_stronger_link(
     """`population` with beta_link up `by` of its posterior SDs given draws of phi; the same without a link."""
     if "beta_link" not in parameters.names:
         return population
-    _, information = _score_and_information(data, parameters, population, draws)
-    _, prior_curvature = parameters.prior_terms(population)
-    eigenvalue, vector = np.linalg.eigh(information + np.diag(prior_curvature))
-    spread = np.sqrt(np.sum(vector**2 / np.maximum(np.abs(eigenvalue), _LEAST_CURVATURE), axis=1))
-    at = np.array(
-        [name == "beta_link" for name in parameters.names] + [False] * (spread.size - len(parameters.names))
-    )
-    return parameters.moved(population, np.where(at, by * spread, 0.0))
+    _, curvature, axes = _slope_and_curvature(data, parameters, population, draws)
+    place = parameters.names.index("beta_link")
+    step = np.zeros(curvature.size)
+    step[place] = by * np.sqrt(np.sum(axes[place] ** 2 / curvature))
+    return parameters.moved(population, step)
+
+
+def _slope_and_curvature(
+    data: JointData, parameters: SharedParameters, population: Population, draws: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the log posterior by the free values given draws of phi: slope, and curvature along its axes (columns)."""
+    score, information = _score_and_information(data, parameters, population, draws)
+    by_prior, prior_curvature = parameters.prior_terms(population)
+    eigenvalue, axes = np.linalg.eigh(information + np.diag(prior_curvature))
+    # Where the density curves upwards its absolute curvature still gives a step of the right length.
+    return score + by_prior, np.maximum(np.abs(eigenvalue), _LEAST_CURVATURE), axes
 
 
 def _score_and_information(

@@ -41,7 +41,7 @@ def bent_at_walls(coordinates: Coordinates, draws: Sequence[IndividualDraws]) ->
     None stronger than leaves all that is in reach near.
     """
     whitening = coordinates.whitening
-    falls = _falls(_in_eps(coordinates, draws[-1]), whitening.pull.shape, _WALL_AT)
+    falls = _falls(_fall(coordinates, draws[-1]), whitening.pull.shape, _WALL_AT)
     falls[..., 1:] -= 0.5 * _BESIDE**2
     wall = (falls > _WALL * 0.5 * _WALL_AT**2).any(axis=3)
     reach = _reach(coordinates, draws)[..., None]
@@ -59,23 +59,19 @@ def cliffs(coordinates: Coordinates, draws: IndividualDraws) -> np.ndarray:
     shape = coordinates.whitening.pull.shape
     points = np.random.default_rng(_CLIFF_SEED).normal(size=(_CLIFF_POINTS, shape[1]))
     points *= _CLIFF_AT / np.linalg.norm(points, axis=1, keepdims=True)
-    log_density = _in_eps(coordinates, draws)
-    base = log_density(np.zeros(shape))
+    fall = _fall(coordinates, draws)
     count = np.zeros(shape[0])
     for point in points:
-        with np.errstate(over="ignore", invalid="ignore"):
-            fall = base - log_density(np.tile(point, (shape[0], 1))) - 0.5 * np.sum(point**2)
-        count += ~(fall <= _CLIFF)
+        count += fall(np.tile(point, (shape[0], 1))) - 0.5 * np.sum(point**2) > _CLIFF
     return count
 
 
-def _falls(log_density: Density, shape: tuple[int, int], distance: float) -> np.ndarray:
-    """Fall of the density from its value at 0 to `distance` on either side of each axis and to places beside those.
+def _falls(fall: Density, shape: tuple[int, int], distance: float) -> np.ndarray:
+    """Fall of the density to `distance` on either side of each axis and to places beside those.
 
     (2, n_patients, d, places), the first place the one on the axis.
     """
     n, d = shape
-    base = log_density(np.zeros(shape))
     falls = np.empty((2, n, d, 2 * d - 1))
     for j in range(d):
         beside = [(other, move) for other in range(d) if other != j for move in (-_BESIDE, _BESIDE)]
@@ -84,10 +80,7 @@ def _falls(log_density: Density, shape: tuple[int, int], distance: float) -> np.
                 at = np.zeros(shape)
                 at[:, other] = move
                 at[:, j] = sign * distance
-                # A curve that overflows falls without end.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    fall = base - log_density(at)
-                falls[side, :, j, place] = np.where(np.isnan(fall), np.inf, fall)
+                falls[side, :, j, place] = fall(at)
     return falls
 
 
@@ -101,15 +94,15 @@ def _reach(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.nda
     reach = np.stack([np.maximum(-x, 0.0).max(axis=0), np.maximum(x, 0.0).max(axis=0)])
     zero = np.zeros_like(coordinates.whitening.below)
     straight = replace(coordinates, whitening=coordinates.whitening._replace(below=zero, above=zero))
-    log_density = _in_eps(straight, draws[-1])
+    fall = _fall(straight, draws[-1])
     for distance in _SCAN:
-        falls = _falls(log_density, zero.shape, distance)
+        falls = _falls(fall, zero.shape, distance)
         reach = np.where(falls.min(axis=3) <= _IN_REACH, np.maximum(reach, distance), reach)
     return reach
 
 
-def _in_eps(coordinates: Coordinates, draws: IndividualDraws) -> Density:
-    """Log-density of eps (n_patients, d) that the draws are from."""
+def _fall(coordinates: Coordinates, draws: IndividualDraws) -> Density:
+    """How far the log-density that the draws are from has fallen at eps (n_patients, d) from its value at 0."""
     window, whitening, population = coordinates.window, coordinates.whitening, draws.population
 
     def log_density(at: np.ndarray) -> np.ndarray:
@@ -117,4 +110,12 @@ def _in_eps(coordinates: Coordinates, draws: IndividualDraws) -> Density:
         unwhiten(window, whitening, at, population.mean, population.spread, population.k, phi, log_jacobian)
         return draws.density(phi) + log_jacobian
 
-    return log_density
+    base = log_density(np.zeros(whitening.pull.shape))
+
+    def fall(at: np.ndarray) -> np.ndarray:
+        # A curve that overflows falls without end.
+        with np.errstate(over="ignore", invalid="ignore"):
+            fallen = base - log_density(at)
+        return np.where(np.isnan(fallen), np.inf, fallen)
+
+    return fall
