@@ -11,18 +11,21 @@ import numpy as np
 
 from bayes_isa.kernels.response import Window
 from bayes_isa.kernels.whitening import Whitening
+from bayes_isa.model.far_regions import FarRegions, drawn_in
 from bayes_isa.model.population import Population
-from bayes_isa.model.walls import bent_at_walls, cliffs
+from bayes_isa.model.walls import bent_at_walls, judged
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws, bent_to, better, score_of, whitened
 from bayes_isa.model.windows import map_all, psi_all
 
 
-def best_coordinates(windows: list[Window], near: IndividualDraws, wide: IndividualDraws) -> Coordinates:
+def best_coordinates(
+    windows: list[Window], near: IndividualDraws, wide: IndividualDraws, far: FarRegions
+) -> Coordinates:
     """For each patient the best of the whitenings in the given windows, bent where that helps and at walls.
 
     `near` are draws at about the population's posterior mean, `wide` at one with wider omegas: coordinates must do at
     both, for the sampler goes from one to the other. Which of them they are fitted to is left open: some posteriors
-    look simpler from one side.
+    look simpler from one side. `far` are places that must lie near.
     """
     *nets, last = windows
     both = (near, wide)
@@ -30,19 +33,10 @@ def best_coordinates(windows: list[Window], near: IndividualDraws, wide: Individ
     fits = ((nets, both, everyone), *(([last], draws, last.open) for draws in ((near,), both, (wide,))))
     # Most of the work is in kernels that let other threads run.
     with ThreadPoolExecutor() as pool:
-        candidates = list(pool.map(lambda fit: _judged(_best_of(*fit[:2]), both, fit[2]), fits))
-    nothing_better = _judged(_uninformed(last, near.population), both, everyone)
-    best = functools.reduce(better, [nothing_better, *candidates])
+        candidates = list(pool.map(lambda fit: judged(_best_of(*fit[:2]), both, fit[2]), fits))
+    nothing_better = judged(_uninformed(last, near.population), both, everyone)
+    best = drawn_in(functools.reduce(better, [nothing_better, *candidates]), far, near, wide)
     return replace(best, score=np.where(np.isfinite(best.score), score_of(best, (near,)), np.inf))
-
-
-def _judged(coordinates: Coordinates, draws: Sequence[IndividualDraws], allowed: np.ndarray) -> Coordinates:
-    """With the score that candidates are compared by: roughness at all draws, more where chains would diverge.
-
-    Cliffs are nearest to the last of the draws.
-    """
-    score = score_of(coordinates, draws) * (1.0 + cliffs(coordinates, draws[-1]))
-    return replace(coordinates, score=np.where(allowed & np.isfinite(coordinates.score), score, np.inf))
 
 
 def _best_of(windows: list[Window], draws: Sequence[IndividualDraws]) -> Coordinates:

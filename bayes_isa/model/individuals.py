@@ -62,25 +62,30 @@ def likelihood(data: JointData, population: Population, phi: np.ndarray) -> Like
 Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def log_density(data: JointData, window: Window, population: Population) -> Density:
-    """Of psi (n_patients, d): log-likelihood, population density and log Jacobian, up to a constant; with gradient."""
+def log_density(data: JointData, window: Window, population: Population, power: float = 1.0) -> Density:
+    """Of psi (n_patients, d): `density_of_phi` and log Jacobian, up to a constant; with gradient."""
 
     def density(psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mapped = map_all(window, psi, population.k)
-        value, by_phi = density_of_phi(data, population, mapped.phi)
+        value, by_phi = density_of_phi(data, population, mapped.phi, power)
         gradient = np.einsum("nji,nj->ni", mapped.by_psi, by_phi) + mapped.log_jacobian_by_psi
         return value + mapped.log_jacobian, gradient
 
     return density
 
 
-def density_of_phi(data: JointData, population: Population, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log-density (n_patients,) of phi given the population, up to a constant, and its gradient (n_patients, d)."""
+def density_of_phi(
+    data: JointData, population: Population, phi: np.ndarray, power: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log-density (n_patients,) of phi given the population, up to a constant, and its gradient (n_patients, d).
+
+    The likelihood counts to the given power.
+    """
     terms = likelihood(data, population, phi)
     distance = phi - population.mean
     if population.correlation is None:
         pull = population.omega**-2.0 * distance
     else:
         pull = np.einsum("ij,nj->ni", population.precision, distance)
-    value = terms.marker + terms.event - 0.5 * np.sum(pull * distance, axis=1)
-    return value, terms.by_phi - pull
+    value = power * (terms.marker + terms.event) - 0.5 * np.sum(pull * distance, axis=1)
+    return value, power * terms.by_phi - pull

@@ -20,6 +20,7 @@ from bayes_isa.model.windows import map_all, psi_all
 _LEAPFROGS = 4
 _COUNTS = 5.0  # draws that a mode's covariance counts for: as many as make one of the same rank
 _FIRST_STEP = 0.4
+_LEAST_KNOWN_STEP = 0.1  # where nothing is known of the density on the way: nearly always accepted
 # With 4 leapfrogs of at most this no trajectory passes half a period, 3.1 SD, of a standard normal.
 _LONGEST_STEP = 0.6
 _ACCEPT = 0.8  # the usual aim of Hamiltonian samplers (Betancourt et al. 2014, arXiv:1411.6669)
@@ -55,6 +56,16 @@ class Pilot:
         """The same chains, to go on from here with random numbers of their own."""
         return replace(self, rng=np.random.default_rng(seed))
 
+    def at(self, phi: np.ndarray, k: float, seed: int) -> Pilot:
+        """The chains set to phi (n_patients, d), with random numbers of their own."""
+        x = np.linalg.solve(self.frame.root, (psi_all(self.window, phi, k) - self.frame.centre)[..., None])
+        return replace(
+            self,
+            rng=np.random.default_rng(seed),
+            x=x[..., 0],
+            step=np.full_like(self.step, _LEAST_KNOWN_STEP),
+        )
+
     def adapted(self, phi: np.ndarray, k: float) -> Pilot:
         """The chains from the last of these draws on, on the scale of the draws: a mode's is too small at a wall."""
         psi = np.stack([psi_all(self.window, each, k) for each in phi])
@@ -70,9 +81,12 @@ class Pilot:
         """Response coordinates at x."""
         return self.frame.centre + np.einsum("nij,nj->ni", self.frame.root, x)
 
-    def draw(self, population: Population, draws: int) -> np.ndarray:
-        """phi (draw, patient, d) at the next draws of every chain, given a population; step sizes keep adapting."""
-        density = log_density(self.data, self.window, population)
+    def draw(self, population: Population, draws: int, power: float = 1.0) -> np.ndarray:
+        """phi (draw, patient, d) at the next draws of every chain, given a population; step sizes keep adapting.
+
+        The likelihood counts to the given power.
+        """
+        density = log_density(self.data, self.window, population, power)
 
         def at(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             value, gradient = density(self.psi(x))

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from bayes_isa.kernels.whitening import unwhiten
-from bayes_isa.model.whitenings import Coordinates, Density, IndividualDraws, standardised_all
+from bayes_isa.model.whitenings import Coordinates, Density, IndividualDraws, score_of, standardised_all
 
 # A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
 _WALL_AT = 3.5
@@ -64,6 +64,15 @@ def cliffs(coordinates: Coordinates, draws: IndividualDraws) -> np.ndarray:
     for point in points:
         count += fall(np.tile(point, (shape[0], 1))) - 0.5 * np.sum(point**2) > _CLIFF
     return count
+
+
+def judged(coordinates: Coordinates, draws: Sequence[IndividualDraws], allowed: np.ndarray) -> Coordinates:
+    """With the score that candidates are compared by: roughness at all draws, more where chains would diverge.
+
+    Cliffs are nearest to the last of the draws.
+    """
+    score = score_of(coordinates, draws) * (1.0 + cliffs(coordinates, draws[-1]))
+    return replace(coordinates, score=np.where(allowed & np.isfinite(coordinates.score), score, np.inf))
 
 
 def _falls(fall: Density, shape: tuple[int, int], distance: float) -> np.ndarray:

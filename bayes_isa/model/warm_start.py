@@ -17,6 +17,7 @@ from bayes_isa.kernels.response import Window
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.kernels.whitening import Whitening
 from bayes_isa.model.best_coordinates import best_coordinates
+from bayes_isa.model.far_regions import far_regions
 from bayes_isa.model.gaussian import modes
 from bayes_isa.model.horseshoe_effects import with_normal_effects
 from bayes_isa.model.individuals import density_of_phi
@@ -87,9 +88,11 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     wide = with_stronger_link(data, shared, wide, first[:: _FIRST_DRAWS // _FOR_SHARED], _LINK_UP)
     # Most of the work is in kernels that let the other thread run.
     with ThreadPoolExecutor() as pool:
+        looking = pool.submit(far_regions, data, pilot.copy(_SEED + 2), near, _SEED + 3)
         chains = (pilot, pilot.copy(_SEED + 1))
         near_draws, wide_draws = pool.map(lambda c, p: _draws(data, c, p), chains, (near, wide))
-    chosen = best_coordinates(windows, near_draws, wide_draws)
+        far = looking.result()
+    chosen = best_coordinates(windows, near_draws, wide_draws, far)
     failed = np.flatnonzero(~(pilot.frame.sound & np.isfinite(chosen.score)))
     names = tuple(data.patient_ids[i] for i in failed)
     return WarmStart(

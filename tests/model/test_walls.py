@@ -9,6 +9,7 @@ import pytest
 
 from bayes_isa.kernels.whitening import Whitening, unwhiten, whiten
 from bayes_isa.model.best_coordinates import best_coordinates
+from bayes_isa.model.far_regions import FarRegions
 from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.population import Population, initial_population
 from bayes_isa.model.priors import load_priors
@@ -19,6 +20,7 @@ from bayes_isa.model.windows import map_all, psi_all, response_windows
 from bayes_isa.simulation.virtual_trial import draw_virtual_trial
 
 N, D = 4, 5
+NOWHERE = FarRegions(np.zeros((1, N, D)), np.zeros((1, N), dtype=bool))
 STEEP = 10.0  # of a wall that stands at 2 SDs: e^10 times as high one SD further on
 
 
@@ -125,7 +127,7 @@ def test_coordinates_of_the_population_serve_where_no_others_can(
         np.broadcast_to(population.mean, (200, N, D)).copy(),
         np.full((200, N, D), np.nan),
     )
-    chosen = best_coordinates(response_windows(data), stuck, stuck)
+    chosen = best_coordinates(response_windows(data), stuck, stuck, NOWHERE)
     assert not np.isfinite(chosen.score).any()
     assert not chosen.whitening.curvature.any()
     assert np.isfinite(chosen.whitening.linear).all()

@@ -1,0 +1,133 @@
+"""Regions far from a posterior's bulk: found by chains that start elsewhere, and drawn near."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from bayes_isa.data.examples import load_example
+from bayes_isa.kernels.whitening import Whitening, unwhiten, whiten
+from bayes_isa.model.far_regions import FarRegions, drawn_in, far_regions
+from bayes_isa.model.gaussian import modes
+from bayes_isa.model.individuals import likelihood
+from bayes_isa.model.joint_data import JointData, prepare
+from bayes_isa.model.pilot import Pilot
+from bayes_isa.model.population import Population, initial_population
+from bayes_isa.model.priors import load_priors
+from bayes_isa.model.spec import ModelSpec
+from bayes_isa.model.whitenings import Coordinates, IndividualDraws
+from bayes_isa.model.windows import map_all, psi_all, response_windows
+
+# 178's last two measurements, 1.6 and 2 g/L after three below 0.5, are regrowth, or else two outliers.
+IDS = ("178", "001", "002")
+D = 5
+TRUTH = {"sigma_add": 0.5, "sigma_prop": 0.07, "Te": 290.0, "s": 1.6, "k": 5.0, "beta_link": 6.4}
+OUTLIERS = -12.0  # log-likelihood of the measurements between the two explanations, -15 and about -4
+
+
+@pytest.fixture(scope="module")
+def data() -> JointData:
+    return prepare(load_example("virtual_rrmm").subset(IDS), ModelSpec(), rough=True)
+
+
+@pytest.fixture(scope="module")
+def population(data: JointData) -> Population:
+    start = initial_population(data, load_priors("weakly_informative"))
+    typical = np.array([25.0, 0.0065, 0.05, 0.015, 190.0])
+    mean = np.tile(np.log(typical), (len(IDS), 1))
+    omega = np.array([0.75, 1.0, 1.0, 1.0, 0.9])
+    return replace(start, typical=typical, mean=mean, omega=omega, shared={**start.shared, **TRUTH})
+
+
+@pytest.fixture(scope="module")
+def plain(data: JointData, population: Population) -> Coordinates:
+    """Whitened by the population alone."""
+    window = response_windows(data)[0]
+    centre = psi_all(window, population.mean, population.k)
+    mapped = map_all(window, centre, population.k)
+    offset = mapped.phi - np.einsum("nij,nj->ni", mapped.by_psi, centre)
+    none, one = np.zeros((len(IDS), D)), np.ones((len(IDS), D))
+    whitening = Whitening(np.zeros((len(IDS), D, D)), none, mapped.by_psi, offset, one, none, none)
+    return Coordinates(window, whitening, np.ones(len(IDS)))
+
+
+def test_both_explanations_of_late_measurements_are_found(data: JointData, population: Population) -> None:
+    window = response_windows(data)[0]
+    start = population.mean.copy()
+    start[:, 0] = np.log(data.trial.baseline_mprotein.to_numpy(dtype=float))
+    start[0] = np.log([14.05, 0.043, 0.39, 0.038, 111.0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        pilot = Pilot.start(data, window, modes(data, window, population, start), seed=1)
+        bulk = pilot.draw(population, 50)
+        far = far_regions(data, pilot, population, seed=2)
+    assert far.phi.shape == (*far.weighty.shape, D)
+    assert (marker_terms(data, population, bulk) > OUTLIERS).all()
+    as_outliers = marker_terms(data, population, far.phi) < OUTLIERS
+    assert (as_outliers & far.weighty[:, 0]).any()
+    assert (~as_outliers & far.weighty[:, 0]).any()
+
+
+def marker_terms(data: JointData, population: Population, phi: np.ndarray) -> np.ndarray:
+    """The first patient's log-likelihood of measurements at each draw."""
+    return np.array([likelihood(data, population, each).marker[0] for each in phi])
+
+
+def gaussian(plain: Coordinates, population: Population) -> IndividualDraws:
+    """Draws of what is standard normal in these coordinates."""
+    given = (plain.window, plain.whitening)
+    at = (population.mean, population.omega, population.k)
+
+    def density(phi: np.ndarray) -> np.ndarray:
+        eps, back, log_jacobian = np.empty_like(phi), np.empty_like(phi), np.empty(len(phi))
+        whiten(*given, phi, *at, eps)
+        unwhiten(*given, eps, *at, back, log_jacobian)
+        return norm.logpdf(eps).sum(axis=1) - log_jacobian
+
+    eps = np.random.default_rng(1).normal(size=(200, len(IDS), D))
+    phi, log_jacobian = np.empty_like(eps), np.empty(len(IDS))
+    for each, place in zip(eps, phi, strict=True):
+        unwhiten(*given, each, *at, place, log_jacobian)
+    step = 1e-5
+    by_phi = np.empty_like(phi)
+    for j in range(D):
+        move = step * np.eye(D)[j]
+        by_phi[..., j] = [(density(each + move) - density(each - move)) / (2.0 * step) for each in phi]
+    return IndividualDraws(population, density, phi, by_phi)
+
+
+def at(eps: float, plain: Coordinates, population: Population) -> np.ndarray:
+    """phi (patient, d) far out along the second axis, below the first patient's centre and above the second's."""
+    point, phi, log_jacobian = np.zeros((len(IDS), D)), np.empty((len(IDS), D)), np.empty(len(IDS))
+    point[0, 1], point[1, 1] = -eps, eps
+    given = (plain.window, plain.whitening, point, population.mean, population.omega, population.k)
+    unwhiten(*given, phi, log_jacobian)
+    return phi
+
+
+def test_an_axis_is_drawn_in_on_the_side_of_a_far_region_alone(
+    plain: Coordinates, population: Population
+) -> None:
+    draws = gaussian(plain, population)
+    phi = at(40.0, plain, population)
+    bent = drawn_in(plain, FarRegions(phi[None], np.ones((1, len(IDS)), dtype=bool)), draws, draws)
+    below, above = bent.whitening.below, bent.whitening.above
+    assert below[0, 1] < 0.0
+    assert above[1, 1] < 0.0
+    assert np.count_nonzero(below) == np.count_nonzero(above) == 1
+    eps = np.empty_like(phi)
+    whiten(bent.window, bent.whitening, phi, population.mean, population.omega, population.k, eps)
+    assert np.abs(eps).max() <= 12.0
+
+
+@pytest.mark.parametrize(("eps", "weighty"), [(40.0, False), (11.0, True)])
+def test_nothing_is_bent_for_a_region_without_weight_or_near(
+    eps: float, weighty: bool, plain: Coordinates, population: Population
+) -> None:
+    draws = gaussian(plain, population)
+    far = FarRegions(at(eps, plain, population)[None], np.full((1, len(IDS)), weighty))
+    bent = drawn_in(plain, far, draws, draws)
+    assert not bent.whitening.below.any()
+    assert not bent.whitening.above.any()
