@@ -6,6 +6,7 @@ in one go instead of one row a run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,6 +30,27 @@ class Problem:
         prefix = ", ".join(part for part in where if part)
         text = f"{prefix}: {self.message}" if prefix else self.message
         return f"{text}. {self.remedy}" if self.remedy else text
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemKind:
+    """Problems that differ in numbers and quoted text alone, with the remedy they share."""
+
+    members: tuple[Problem, ...]
+    remedy: str
+
+    def places(self) -> list[str]:
+        """A line for each member without the remedy."""
+        return [str(Problem(p.message, "", p.file, p.row, p.patient)) for p in self.members]
+
+
+def by_kind(problems: Iterable[Problem]) -> list[ProblemKind]:
+    """Problems of one kind together, in the order in which kinds first appear."""
+    kinds: dict[tuple[str | None, str, str], list[Problem]] = {}
+    for problem in problems:
+        pattern = re.sub(r"'[^']*'|-?\d+(\.\d+)?(e[+-]?\d+)?", "#", problem.message)
+        kinds.setdefault((problem.file, pattern, problem.remedy), []).append(problem)
+    return [ProblemKind(tuple(members), remedy) for (_, _, remedy), members in kinds.items()]
 
 
 class BayesIsaWarning(UserWarning):

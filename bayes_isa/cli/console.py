@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from bayes_isa.errors import BayesIsaError, Problem
+from bayes_isa.errors import BayesIsaError, Problem, by_kind
 
 EXIT_FAILED = 1  # the data, the fit or a check is at fault
 EXIT_USAGE = 2  # the command line is at fault
@@ -97,19 +96,14 @@ def grouped(problems: Iterable[Problem], *, listed: int | None = None) -> list[s
 
     `listed` limits how many of one kind are named; the last line of a longer group says how many more there are.
     """
-    kinds: dict[tuple[str | None, str, str], list[Problem]] = {}
-    for problem in problems:
-        kinds.setdefault((problem.file, _kind(problem.message), problem.remedy), []).append(problem)
     lines = []
-    for (_, _, remedy), members in kinds.items():
-        shown = members if listed is None else members[:listed]
-        lines += [f"  {_without_remedy(problem)}" for problem in shown]
-        if len(members) > len(shown):
-            lines.append(
-                f"  ... and {len(members) - len(shown)} more of this kind; `bayes-isa check` lists all"
-            )
-        if remedy:
-            lines.append(f"      {remedy}.")
+    for kind in by_kind(problems):
+        places = kind.places()
+        lines += [f"  {place}" for place in places[:listed]]
+        if listed is not None and len(places) > listed:
+            lines.append(f"  ... and {len(places) - listed} more of this kind; `bayes-isa check` lists all")
+        if kind.remedy:
+            lines.append(f"      {kind.remedy}.")
     return lines
 
 
@@ -127,15 +121,6 @@ def problem_dict(problem: Problem) -> dict[str, Any]:
         "message": problem.message,
         "remedy": problem.remedy,
     }
-
-
-def _kind(message: str) -> str:
-    """The message without what differs between rows: numbers and quoted text."""
-    return re.sub(r"'[^']*'|-?\d+(\.\d+)?(e[+-]?\d+)?", "#", message)
-
-
-def _without_remedy(problem: Problem) -> str:
-    return str(Problem(problem.message, "", problem.file, problem.row, problem.patient))
 
 
 def _plain(value: Any) -> Any:

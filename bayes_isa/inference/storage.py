@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_isa.data import Trial
-from bayes_isa.errors import BayesIsaWarning, ModelError
+from bayes_isa.errors import BayesIsaWarning, ModelError, Problem
 from bayes_isa.inference.disk import require_writable, write_netcdf
 from bayes_isa.model.priors import PriorSet
 from bayes_isa.model.spec import ModelSpec
@@ -81,12 +82,12 @@ def _unfinished(store: Path) -> xr.DataTree:
 
 
 def trial_dataset(trial: Trial) -> xr.Dataset:
-    """The trial's four tables as CSV texts, exact to the last digit."""
+    """The trial's four tables as CSV texts, exact to the last digit, and what its checks warned of."""
     texts = {name: getattr(trial, name).to_csv(index=name in _INDEXED) for name in _TABLES}
     kinds = {name: json.dumps(getattr(trial, name).dtypes.astype(str).to_dict()) for name in _TABLES}
     return xr.Dataset(
         {name: ((), text, {"dtypes": kinds[name]}) for name, text in texts.items()},
-        attrs={"name": trial.name},
+        attrs={"name": trial.name, "warnings": json.dumps([asdict(problem) for problem in trial.warnings])},
     )
 
 
@@ -118,6 +119,7 @@ def trial_of(fit: xr.DataTree) -> Trial:
         mprotein=tables["mprotein"],
         pfs=tables["pfs"],
         name=str(stored.attrs["name"]),
+        warnings=tuple(Problem(**problem) for problem in json.loads(stored.attrs.get("warnings", "[]"))),
     )
 
 

@@ -98,6 +98,11 @@ class ReferenceParameters:
     te: np.ndarray
     s: np.ndarray
 
+    def and_also(self, other: ReferenceParameters) -> ReferenceParameters:
+        """These sets and then the others."""
+        pairs = ((getattr(self, name), getattr(other, name)) for name in ("phi", "k", "beta_link", "te", "s"))
+        return ReferenceParameters(*(np.concatenate(pair) for pair in pairs))
+
     def first(self, n: int) -> ReferenceParameters:
         """The first `n` sets."""
         return ReferenceParameters(self.phi[:n], self.k[:n], self.beta_link[:n], self.te[:n], self.s[:n])

@@ -80,7 +80,7 @@ def drawn_in(
     both, changed = (near, wide), (bend < np.inf).any(axis=(0, 2))
     before, after = (judged(each, both, np.ones_like(changed)) for each in (coordinates, candidate))
     accepted = changed & (after.score <= _PRICE * before.score)
-    return better(coordinates, replace(candidate, score=np.where(accepted, -np.inf, np.inf)))
+    return better(coordinates, replace(candidate, score=np.where(accepted, 0.0, np.inf)))
 
 
 def _mildest(reach: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def prepare(trial: Trial, spec: ModelSpec, *, rough: bool = False) -> JointData:
     exposure = spec_exposure(spec, trial.patients, trial.doses, trial.last_day)
     timeline = trial_timeline(trial, exposure)
     shape = make_shape(spec.link, spec.hazard, spec.effect)
-    reference = _reference(trial, spec)
+    reference = reference_for(trial, spec)
     if rough:
         panels = build_panels(
             timeline,
@@ -108,7 +108,8 @@ def with_panels_for(data: JointData, reference: ReferenceParameters) -> JointDat
     return replace(data, panels=panels)
 
 
-def _reference(trial: Trial, spec: ModelSpec) -> ReferenceParameters:
+def reference_for(trial: Trial, spec: ModelSpec) -> ReferenceParameters:
+    """Parameter sets over the bulk of what is plausible for these patients."""
     baseline = trial.baseline_mprotein.to_numpy(dtype=float)
     return reference_parameters(baseline, spec.link, exposure=spec.exposure, last_day=trial.last_day)
 

@@ -11,11 +11,20 @@ import xarray as xr
 
 from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
-from bayes_isa.model.joint_data import JointData, prepare, warn_of_left_out
+from bayes_isa.kernels.panels import ReferenceParameters
+from bayes_isa.model.joint_data import (
+    JointData,
+    prepare,
+    reference_for,
+    warn_of_left_out,
+    with_panels_for,
+)
 from bayes_isa.model.patient_terms import kernel_parameters, record_terms, residual_of
 from bayes_isa.model.spec import ModelSpec
 
 _SAMPLE_DIMS = ("chain", "draw", "sample")
+# Panels accurate at this many draws of a posterior are so between them, as in `warm_start`.
+_PANEL_SETS = 48
 
 
 def log_likelihood(
@@ -23,6 +32,7 @@ def log_likelihood(
 ) -> xr.Dataset:
     """Log-likelihood of every measurement, of every PFS time, and of every patient.
 
+    Within the specification's tolerance, per patient, of the exact integrals (48 of the sets are looked at).
     An event between two visits counts with log[S(day_lower) - S(day_upper)]; all are given survival to entry_day.
 
     parameters: `phi` (patient, parameter), logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L); `Te` (day), `s`,
@@ -33,16 +43,18 @@ def log_likelihood(
     Returns a Dataset with `m_protein` (..., measurement), `pfs` (..., patient) and their sum by patient,
     `patient_total`. Raises ModelError for missing or misshapen parameters.
     """
-    data = prepare(trial, spec or ModelSpec())
+    data = prepare(trial, spec or ModelSpec(), rough=True)
     warn_of_left_out(data)
-    return evaluate_log_likelihood(data, parameters)
+    sets = _stacked(_parameter_sets(data, parameters))
+    # Panels good over the bulk of the prior, so that calls at different parameters agree, and good where asked.
+    reference = reference_for(trial, data.spec).and_also(_some_of(data, sets))
+    return evaluate_log_likelihood(with_panels_for(data, reference), parameters)
 
 
 def evaluate_log_likelihood(data: JointData, parameters: Mapping[str, Any] | xr.Dataset) -> xr.Dataset:
     """`log_likelihood` on data already prepared: for many parameter sets one after another."""
     sets = _parameter_sets(data, parameters)
-    dims = [d for d in _SAMPLE_DIMS if d in sets.dims]
-    stacked = sets.stack(_set=dims, create_index=False) if dims else sets.expand_dims("_set")
+    stacked = _stacked(sets)
     n_sets = stacked.sizes["_set"]
     marker = np.empty((n_sets, data.value.size))
     event = np.empty((n_sets, data.event.size))
@@ -51,6 +63,24 @@ def evaluate_log_likelihood(data: JointData, parameters: Mapping[str, Any] | xr.
         found = record_terms(data, kernel_parameters(data, one), residual_of(one))
         marker[number], event[number] = found.marker, found.event
     return _labelled(data, sets, marker, event)
+
+
+def _stacked(sets: xr.Dataset) -> xr.Dataset:
+    """The sets along one dimension `_set`."""
+    dims = [d for d in _SAMPLE_DIMS if d in sets.dims]
+    return sets.stack(_set=dims, create_index=False) if dims else sets.expand_dims("_set")
+
+
+def _some_of(data: JointData, stacked: xr.Dataset) -> ReferenceParameters:
+    """At most `_PANEL_SETS` of the sets, evenly spread, at which panels are to be accurate."""
+    n_sets = stacked.sizes["_set"]
+    some = np.unique(np.linspace(0, n_sets - 1, min(n_sets, _PANEL_SETS)).round().astype(int))
+    each = [kernel_parameters(data, stacked.isel(_set=number)) for number in some]
+    phi = np.array([one.phi for one in each])
+    k, beta_link, te, s = (
+        np.array([getattr(one, name) for one in each]) for name in ("k", "beta_link", "te", "s")
+    )
+    return ReferenceParameters(phi, k, beta_link, te, s)
 
 
 def _parameter_sets(data: JointData, parameters: Mapping[str, Any] | xr.Dataset) -> xr.Dataset:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 from bayes_isa.data import Trial
 from bayes_isa.data.summary import arm_table, baseline_table
+from bayes_isa.errors import by_kind
 from bayes_isa.plots.plot_mprotein import plot_mprotein
 from bayes_isa.report.document import Block, Bullets, Section, Table, Text
 from bayes_isa.report.images import picture
 from bayes_isa.report.words import number, span
+
+_NAMED = 5  # places of one kind of warning; `bayes-isa check` lists all
 
 
 def data_section(trial: Trial, regimens: Sequence[str], left_out: dict[str, str]) -> Section:
@@ -47,8 +50,18 @@ def data_section(trial: Trial, regimens: Sequence[str], left_out: dict[str, str]
         blocks.append(Bullets([f"{name}: {reason}" for name, reason in left_out.items()]))
     if trial.warnings:
         blocks.append(Text("Checks of the data warned of:"))
-        blocks.append(Bullets([str(problem) for problem in trial.warnings]))
+        blocks.append(Bullets(_warnings(trial)))
     return Section("data", "Question and data", blocks)
+
+
+def _warnings(trial: Trial) -> list[str]:
+    """A line for each kind of problem: where it is found, at most so many places by name, and what to do."""
+    lines = []
+    for kind in by_kind(trial.warnings):
+        places = kind.places()
+        more = f"; and {len(places) - _NAMED} more of this kind" if len(places) > _NAMED else ""
+        lines.append("; ".join(places[:_NAMED]) + more + (f". {kind.remedy}" if kind.remedy else ""))
+    return lines
 
 
 def _arms(trial: Trial) -> Table:

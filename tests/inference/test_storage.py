@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import xarray as xr
 
 from bayes_isa.data import Trial, trial_from_tables
-from bayes_isa.errors import ModelError
+from bayes_isa.errors import ModelError, Problem
 from bayes_isa.inference.storage import (
     FORMAT,
     load_fit,
@@ -98,6 +99,14 @@ def test_the_trial_comes_back_to_the_last_digit(trial: Trial, tmp_path: Path) ->
     for table in ("patients", "doses", "mprotein", "pfs"):
         pd.testing.assert_frame_equal(getattr(stored, table), getattr(trial, table), check_exact=True)
     pd.testing.assert_series_equal(stored.baseline_mprotein, trial.baseline_mprotein)
+
+
+def test_what_the_checks_warned_of_comes_back(trial: Trial, tmp_path: Path) -> None:
+    warned = replace(
+        trial, warnings=(Problem("dose of 0 mg", "Check it", file="doses.csv", row=7), Problem("none"))
+    )
+    save_fit(make_fit(warned), tmp_path / "fit.nc")
+    assert trial_of(load_fit(tmp_path / "fit.nc")).warnings == warned.warnings
 
 
 @pytest.mark.parametrize(
