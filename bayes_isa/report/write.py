@@ -15,6 +15,7 @@ import xarray as xr
 from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError, RegimenError
 from bayes_isa.inference.covariate_effects import covariate_effects
+from bayes_isa.inference.covariate_selection import covariate_selection
 from bayes_isa.inference.diagnose import Diagnosis, diagnose
 from bayes_isa.inference.estimates import parameter_estimates
 from bayes_isa.inference.storage import priors_of, require_writable, spec_of, trial_of
@@ -31,6 +32,7 @@ from bayes_isa.report.data_part import data_section
 from bayes_isa.report.document import Bullets, Section
 from bayes_isa.report.model_part import convergence_section, model_section, parameters_section
 from bayes_isa.report.regimens_part import regimens_section
+from bayes_isa.report.selection_part import selection_section
 from bayes_isa.report.words import conclusions, convergence
 from bayes_isa.simulation.compare import compare_regimens
 from bayes_isa.simulation.exposure_profiles import exposure_profiles
@@ -124,13 +126,17 @@ def _sections(
     spec, priors = spec_of(fit), priors_of(fit)
     estimates = parameter_estimates(fit)
     posterior = fit["posterior"].to_dataset()
-    effects = covariate_effects(fit) if any(str(n).startswith("covariate_") for n in posterior.dims) else None
+    has_effects = any(str(name).startswith("covariate_") for name in posterior.dims)
+    selecting = has_effects and spec.covariate_prior == "horseshoe"
+    effects = covariate_effects(fit) if has_effects and not selecting else None
     sections = [
         data_section(trial, regimens, json.loads(str(fit.attrs.get("left_out", "{}")))),
         model_section(spec, estimates, {"name": priors.name, "description": priors.description}),
         convergence_section(diagnosis),
         parameters_section(estimates, diagnosis, effects, eta_shrinkage(fit)),
     ]
+    if selecting:
+        sections.append(selection_section(covariate_selection(fit)))
     step()
     chosen = np.unique(np.linspace(0, trial.n_patients - 1, min(n_individuals, trial.n_patients)).round())
     ids = [str(trial.patients.index[int(i)]) for i in chosen]

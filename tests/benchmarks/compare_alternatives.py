@@ -24,6 +24,8 @@ ALTERNATIVES: dict[str, dict[str, str]] = {
     "effect linear": {"effect": "linear"},
     "hazard weibull": {"hazard": "weibull"},
     "hazard exponential": {"hazard": "exponential"},
+    "exposure kpd": {"exposure": "kpd"},
+    "residual student": {"residual": "student_t"},
 }
 PARTS = ("joint", "marker", "pfs", "pfs_given_marker")
 
