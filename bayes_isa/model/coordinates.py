@@ -43,7 +43,8 @@ class _CoordinateOp(Op):
         return self.output_types
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
-        outputs = self.function(self.saturation)(*inputs)
+        # As Python, which calls kernels whose compiled code is on disk: compiling the whole takes seconds.
+        outputs = self.function(self.saturation).py_func(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         for storage, value in zip(output_storage, outputs, strict=True):
             storage[0] = np.asarray(value)

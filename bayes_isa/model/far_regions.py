@@ -64,7 +64,10 @@ def far_regions(data: JointData, pilot: Pilot, population: Population, seed: int
 def drawn_in(
     coordinates: Coordinates, far: FarRegions, near: IndividualDraws, wide: IndividualDraws
 ) -> Coordinates:
-    """The coordinates with the mildest bends that bring far regions near, for patients in whom that costs little."""
+    """The coordinates with the mildest bends that bring far regions near, for patients in whom that costs little.
+
+    Given coordinates have the scores of `judged`; those of the returned ones say only which are usable.
+    """
     whitening = coordinates.whitening
     straight = whitening._replace(below=0.0 * whitening.below, above=0.0 * whitening.above)
     reach = np.zeros((2, *whitening.below.shape))
@@ -77,9 +80,11 @@ def drawn_in(
     bend = np.where(reach > _NEAR, _mildest(reach), np.inf)
     below, above = np.minimum(whitening.below, bend[0]), np.minimum(whitening.above, bend[1])
     candidate = replace(coordinates, whitening=whitening._replace(below=below, above=above))
-    both, changed = (near, wide), (bend < np.inf).any(axis=(0, 2))
-    before, after = (judged(each, both, np.ones_like(changed)) for each in (coordinates, candidate))
-    accepted = changed & (after.score <= _PRICE * before.score)
+    changed = (bend < np.inf).any(axis=(0, 2))
+    if not changed.any():
+        return coordinates
+    judged_anew = judged(candidate, (near, wide), changed).score
+    accepted = np.isfinite(judged_anew) & (judged_anew <= _PRICE * coordinates.score)
     return better(coordinates, replace(candidate, score=np.where(accepted, 0.0, np.inf)))
 
 
