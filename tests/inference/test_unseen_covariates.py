@@ -30,7 +30,7 @@ EFFECTS = {
     "hazard": {"log_albumin": -2.0},
 }
 SPEC = ModelSpec(covariates={t: tuple(own) for t, own in EFFECTS.items()}, missing_covariates="impute")
-LACKING = {"albumin_g_per_l": ["002", "003", "007"], "alp_uln_ratio": ["003", "005"]}
+LACKING = {"albumin_g_per_l": ["002", "003", "007", "009"], "alp_uln_ratio": ["003", "005"]}
 COVARIATE_MODEL = {
     "covariate_model_log_alp": ("predictor_log_alp", [0.02]),
     "covariate_sd_log_alp": (None, 0.4),
@@ -79,7 +79,9 @@ def flat(fit: xr.DataTree) -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def marginal(fit: xr.DataTree, trial: Trial) -> xr.Dataset:
-    return marginal_likelihood(fit, seed=1, trial=trial, spec=SPEC, priors=load_priors("weakly_informative"))
+    return marginal_likelihood(
+        fit, n_points=256, seed=1, trial=trial, spec=SPEC, priors=load_priors("weakly_informative")
+    )
 
 
 def test_moments_are_those_of_draws_of_the_missing_values(data: JointData, fit: xr.DataTree) -> None:
@@ -127,7 +129,7 @@ def test_agrees_with_quadrature_over_the_missing_value(
     d = 5
     n = data.trial.n_patients
     proposal = Proposal(start.window, start.whitening, np.zeros((n, d)), np.tile(np.eye(d), (n, 1, 1)))
-    nodes, weights = np.polynomial.hermite_e.hermegauss(9)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(7)
     albumin = imputation.names.index("log_albumin")
     sd = np.sqrt(found.covariance[:, albumin, albumin])
     terms = []
@@ -137,7 +139,7 @@ def test_agrees_with_quadrature_over_the_missing_value(
         covariates = {t: m.copy(data=imputation.fill(m, completed)) for t, m in data.covariates.items()}
         known = replace(data.as_expected, covariates=covariates)
         at_node = evaluate_marginal(
-            known, proposal, draws, populations_at(known, draws), n_points=128, seed=2
+            known, proposal, draws, populations_at(known, draws), n_points=256, seed=2
         )
         own = at_node["log_likelihood"].stack(sample=("chain", "draw"))
         terms.append(
@@ -149,15 +151,15 @@ def test_agrees_with_quadrature_over_the_missing_value(
         ("part", "patient"),
     )
     estimates = marginal["log_likelihood"].stack(sample=("chain", "draw"))
-    # Everybody with at most albumin missing: who lacks both needs two dimensions.
-    for patient in [i for i in data.patient_ids if i not in LACKING["alp_uln_ratio"]]:
+    # Who lacks albumin alone: two missing values need two dimensions.
+    for patient in ("002", "007", "009"):
         for part in ("joint", "marker", "pfs"):
             own = estimates.sel(patient=patient, part=part)
             size = own.sizes["sample"]
             value = float(logsumexp(own)) - np.log(size)
             error = float(own.std()) / np.sqrt(size)
-            # Both sides are of like precision; four errors of their difference.
-            assert abs(value - float(expected.sel(patient=patient, part=part))) < 4.0 * np.sqrt(2.0) * error + 5e-3, (
+            # Both sides are of like precision; five errors of their difference, from 16 draws: 0.2 % over all.
+            assert abs(value - float(expected.sel(patient=patient, part=part))) < 5.0 * np.sqrt(2.0) * error + 2e-3, (
                 patient, part, value, float(expected.sel(patient=patient, part=part)), error,
             )  # fmt: skip
 
@@ -170,12 +172,18 @@ def test_leaving_a_patient_out_takes_the_covariates_along(data: JointData, margi
     assert float(own.sel(patient="002")) == pytest.approx(stats.norm(0.02, 0.4).logpdf(z), rel=1e-10)
     many = marginal.isel(draw=np.zeros(60, dtype=int)).assign_coords(draw=range(60))
     rng = np.random.default_rng(3)
-    shift = xr.DataArray(
-        0.3 * rng.normal(size=(2, 60, data.trial.n_patients)), dims=("chain", "draw", "patient")
+    noise = xr.DataArray(
+        rng.normal(size=(2, 2, 60, data.trial.n_patients)), dims=("which", "chain", "draw", "patient")
     )
-    seen = elpd_from_marginal(many.assign(covariate_log_likelihood=many["covariate_log_likelihood"] + shift))
-    unseen = elpd_from_marginal(many)
-    assert (seen["ess"] < 0.95 * unseen["ess"]).all()
+    of_outcomes, of_covariates = 0.5 * noise[0], 0.5 * noise[1]
+    names = ("log_likelihood", "half_log_likelihood")
+    noisy = many.assign({name: many[name] + of_outcomes for name in names})
+    apart = elpd_from_marginal(noisy.assign(covariate_log_likelihood=of_covariates))
+    together = noisy.drop_vars("covariate_log_likelihood").assign(
+        {n: noisy[n] + of_covariates for n in names}
+    )
+    for name in ("pareto_k", "ess"):  # what weighs the draws
+        xr.testing.assert_allclose(apart[name], elpd_from_marginal(together)[name])
 
 
 def test_a_patient_alone_is_predicted_by_the_others_model(
