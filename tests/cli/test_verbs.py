@@ -165,6 +165,7 @@ def test_every_choice_of_the_model_reaches_it(
     assert {name: getattr(asked[0], name) for name in choices} == choices
 
 
+@pytest.mark.slow  # another model to compile
 def test_missing_covariates_are_imputed_when_asked(cli: Cli, imputed_file: Path) -> None:
     fit = load_fit(imputed_file)
     assert spec_of(fit).missing_covariates == "impute"
