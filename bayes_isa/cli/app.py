@@ -220,6 +220,14 @@ def fit(
             help="Of covariate effects: normal, or horseshoe (most next to nothing), to choose among many."
         ),
     ] = "normal",
+    missing_covariates: Annotated[
+        str,
+        typer.Option(
+            help="Missing values of covariates: published (continuous: the median; binary and text: a level of their "
+            "own) or impute (continuous ones become latent variables of the model, given the patient's other "
+            "covariates and outcomes)."
+        ),
+    ] = "published",
     coordinates: Annotated[
         str | None,
         typer.Option(
@@ -274,6 +282,7 @@ def fit(
             residual=residual,
             random_effects=random_effects,
             covariate_prior=covariate_prior,
+            missing_covariates=missing_covariates,
             coordinates=ModelSpec.coordinates if coordinates is None else coordinates,
         )
         prior_set = load_priors(priors)

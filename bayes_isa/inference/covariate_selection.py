@@ -69,7 +69,11 @@ def covariate_selection(
     whole = trial_of(fit) if trial is None else trial
     horseshoe = (priors_of(fit) if priors is None else priors).of_horseshoe()
     posterior = fit["posterior"].to_dataset()
-    targets = [_target(whole, posterior, name, horseshoe) for name in TARGETS if f"tau_{name}" in posterior]
+    targets = [
+        _target(whole, posterior, name, horseshoe, imputed=chosen.imputes)
+        for name in TARGETS
+        if f"tau_{name}" in posterior
+    ]
     found = xr.Dataset(
         _by_effect(targets, relevant_ratio, level) | _by_target(targets, horseshoe, level),
         coords={
@@ -133,10 +137,12 @@ def _check(fit: xr.DataTree, spec: ModelSpec, keep: str, relevant_ratio: float, 
         )
 
 
-def _target(trial: Trial, posterior: xr.Dataset, name: str, horseshoe: Horseshoe) -> _Target:
+def _target(
+    trial: Trial, posterior: xr.Dataset, name: str, horseshoe: Horseshoe, *, imputed: bool
+) -> _Target:
     flat = stack_draws(posterior[[f"beta_{name}", f"tau_{name}", f"lambda_{name}"]])
     covariates = tuple(str(c) for c in flat[f"covariate_{name}"].to_numpy())
-    spread = spreads(design_matrix(trial, covariates))
+    spread = spreads(design_matrix(trial, covariates), imputed=imputed)
     continuous = [find_covariate(trial, covariate).is_continuous for covariate in covariates]
     kappa = shrinkage_factor(
         flat[f"tau_{name}"],

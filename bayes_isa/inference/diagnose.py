@@ -12,6 +12,7 @@ import xarray as xr
 
 from bayes_isa.errors import ConvergenceError, ModelError
 from bayes_isa.inference.correlations import with_pairs
+from bayes_isa.inference.storage import population_variables
 
 _BLOCK_BYTES = 16e6  # half of phi of the published study at the default draws
 
@@ -92,8 +93,9 @@ def diagnose(fit: xr.DataTree, *, limits: Limits | None = None) -> Diagnosis:
         raise ModelError("expected a fit with the groups posterior and sample_stats")
     bound = limits or Limits()
     posterior = fit["posterior"].to_dataset()
-    population = posterior[[str(n) for n, v in posterior.data_vars.items() if "patient" not in v.dims]]
-    individual = posterior[[str(n) for n in ("phi",) if n in posterior]]
+    population = posterior[population_variables(posterior)]
+    latent = [str(n) for n in posterior.data_vars if n == "phi" or str(n).startswith("imputed_")]
+    individual = posterior[latent]
     table = _population_table(population)
     sampler = _sampler_numbers(fit, individual)
     failures = [
@@ -131,14 +133,18 @@ def _sampler_numbers(fit: xr.DataTree, individual: xr.Dataset) -> dict[str, floa
 
 
 def _largest_r_hat(individual: xr.Dataset) -> float:
-    """Largest R-hat of phi, NaN if any is: a few patients at a time, for ranking them takes several copies."""
-    phi = individual["phi"]
-    patients = phi.sizes.get("patient", 0)
-    at_once = max(1, int(_BLOCK_BYTES * patients // max(phi.nbytes, 1)))
-    largest = [
-        float(az.rhat(individual.isel(patient=slice(first, first + at_once)).load())["phi"].max(skipna=False))
-        for first in range(0, patients, at_once)
-    ]
+    """Largest R-hat of phi and of imputed covariates, NaN if any is.
+
+    A few patients at a time, for ranking them takes several copies.
+    """
+    largest = []
+    for name, values in individual.data_vars.items():
+        dim = next(dim for dim in values.dims if str(dim).startswith("patient"))
+        patients = values.sizes[dim]
+        at_once = max(1, int(_BLOCK_BYTES * patients // max(values.nbytes, 1)))
+        for first in range(0, patients, at_once):
+            some = values.isel({dim: slice(first, first + at_once)}).load()
+            largest.append(float(az.rhat(some.to_dataset())[name].max(skipna=False)))
     return float(np.max(largest))  # NaN draws must not pass
 
 

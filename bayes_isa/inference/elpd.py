@@ -45,7 +45,8 @@ def elpd_loo(
         log p(y_i, T_i) = log p(y_i) + log p(T_i | y_i)
 
     into "marker" and "pfs_given_marker"; "pfs" is log p(T_i) alone. The observed baseline M-protein as a covariate is
-    given throughout.
+    given throughout. A patient's covariates are given; what is missing of them, where the model imputes, is integrated
+    out given the others, and leaving the patient out takes them from the covariate model as well.
 
     n_points, n_draws, seed: see `marginal_likelihood`. refit: fit anew without each patient whose Pareto k exceeds
     `good_k`, for exact values (minutes each); fit_options go to `fit` and default to the settings of the fit.
@@ -79,7 +80,7 @@ def elpd_loo(
 
 def elpd_from_marginal(marginal: xr.Dataset) -> xr.Dataset:
     """PSIS-LOO from the log-likelihoods of `marginal_likelihood`. Raises ModelError where a patient is impossible."""
-    joint = marginal["log_likelihood"].sel(part="joint", drop=True)
+    joint = _whole_record(marginal, marginal["log_likelihood"])
     impossible = ~np.isfinite(joint.transpose("patient", ...).to_numpy()).all(axis=(1, 2))
     if impossible.any():
         ids = ", ".join(map(str, joint["patient"].to_numpy()[impossible][:10]))
@@ -93,7 +94,7 @@ def elpd_from_marginal(marginal: xr.Dataset) -> xr.Dataset:
     halves = marginal["half_log_likelihood"]
     crossed = []
     for weighing, evaluated in ((0, 1), (1, 0)):
-        own, _ = _psis(halves.sel(part="joint", drop=True).isel(half=weighing, drop=True))
+        own, _ = _psis(_whole_record(marginal, halves.isel(half=weighing, drop=True)))
         crossed.append(_log_mean(halves.isel(half=evaluated, drop=True), own))
     elpd = _with_conditional(0.5 * (crossed[0] + crossed[1]))
     even = xr.zeros_like(log_weights) - np.log(n_samples)
@@ -158,6 +159,12 @@ def with_refits(
         updated["elpd"].loc[at] = exact
         updated["refitted"].loc[at] = True
     return _with_totals(updated)
+
+
+def _whole_record(marginal: xr.Dataset, log_likelihood: xr.DataArray) -> xr.DataArray:
+    """All of a patient that the posterior has seen: outcomes, and covariates where these are modelled."""
+    joint = log_likelihood.sel(part="joint", drop=True)
+    return joint + marginal["covariate_log_likelihood"] if "covariate_log_likelihood" in marginal else joint
 
 
 def _psis(log_likelihood: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:

@@ -9,7 +9,7 @@ import xarray as xr
 from bayes_isa.data.published import PUBLISHED_EFFECTS, PUBLISHED_ESTIMATES
 from bayes_isa.errors import ModelError
 from bayes_isa.inference.correlations import pairs
-from bayes_isa.inference.storage import priors_of, spec_of
+from bayes_isa.inference.storage import population_variables, priors_of, spec_of
 from bayes_isa.model.prior import Prior
 from bayes_isa.model.prior_rules import KPD, LINKS, PARAMETERS
 from bayes_isa.model.priors import PriorSet, load_priors
@@ -65,7 +65,7 @@ def parameter_estimates(
     }
     values |= {name: (("parameter", "point"), np.array([row[name] for row in rows])) for name in _CURVES}
     covered = {label.partition("[")[0] for label in known}
-    population = [str(n) for n, v in posterior.data_vars.items() if "patient" not in v.dims]
+    population = population_variables(posterior)
     return xr.Dataset(
         values,
         coords={"parameter": np.array(list(known), dtype=object)},

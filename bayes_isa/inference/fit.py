@@ -14,12 +14,14 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from bayes_isa.data.covariates import find_covariate
 from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.inference.chains import ChainProgress, Job, run_jobs
 from bayes_isa.inference.settings import TARGET_ACCEPT, SamplerSettings
 from bayes_isa.inference.starts import compiled_model
 from bayes_isa.inference.storage import FORMAT, trial_dataset
 from bayes_isa.model.build import KPD_UNITS, UNITS, record_of
+from bayes_isa.model.imputation import imputed
 
 _VERSIONED = ("bayes-isa", "pymc", "pytensor", "nutpie", "numba", "numpy", "xarray", "arviz")
 Progress = Callable[[Sequence[ChainProgress]], None]
@@ -192,6 +194,11 @@ def units_of(model: pm.Model) -> Mapping[str, str]:
     own = {"beta_link": record.data.link_unit}
     if record.data.spec.exposure == "kpd":
         own |= KPD_UNITS
+    if record.data.imputation is not None:
+        trial = record.data.trial
+        own |= {
+            imputed(name): find_covariate(trial, name).description for name in record.data.imputation.names
+        }
     return {**UNITS, **own}
 
 
@@ -202,5 +209,6 @@ def _observed(model: pm.Model) -> xr.Dataset:
         data = value.get_value() if hasattr(value, "get_value") else value.data
         dims = [str(dim) for dim in model.named_vars_to_dims[rv.name]]
         variables[rv.name] = (dims, np.asarray(data), {"units": UNITS.get(rv.name, "")})
-    coords = {dim: list(values) for dim, values in model.coords.items() if dim in ("patient", "measurement")}
+    used = {dim for dims, *_ in variables.values() for dim in dims}
+    coords = {dim: list(values) for dim, values in model.coords.items() if dim in used}
     return xr.Dataset(variables, coords=coords)

@@ -3,7 +3,8 @@
     p(y_i, T_i | theta) = int p(y_i | phi, theta) p(T_i | phi, theta) N(phi | mu_i(theta), Omega(theta)) dphi
 
 by importance sampling from a mixture of the patient's own Gaussian in response coordinates and the population; the same
-points give the marker's and the PFS time's marginal likelihoods.
+points give the marker's and the PFS time's marginal likelihoods. Imputed covariates are integrated out with phi, given
+the patient's other covariates and the draw's covariate model.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bayes_isa.errors import ModelError
 from bayes_isa.inference.population import correlation_factors, population_means
 from bayes_isa.inference.proposal import PopulationAt, Proposal, adapted_proposal, draw_points
 from bayes_isa.inference.storage import priors_of, spec_of, trial_of
+from bayes_isa.inference.unseen_covariates import with_covariates_integrated
 from bayes_isa.kernels.evaluate import Parameters
 from bayes_isa.kernels.residual import Residual
 from bayes_isa.model.joint_data import JointData, prepare
@@ -56,8 +58,9 @@ def marginal_likelihood(
     Returns a Dataset: `log_likelihood` (part, chain, draw, patient), parts "joint", "marker" and "pfs", and
     `half_log_likelihood` (half, part, ...) from two independent halves of the points; `ess` of the importance weights
     (part, chain, draw, patient), out of `n_points`; `noise_sd` (part, patient), the standard deviation of one estimated
-    log-likelihood, from the halves. attrs "n_points", "n_unusable" (points whose map failed, which count as 0). Raises
-    ModelError for settings, or a fit, that this cannot be done with.
+    log-likelihood, from the halves; where covariates are imputed, `covariate_log_likelihood` (chain, draw, patient) of
+    the values given of incomplete covariates. attrs "n_points", "n_unusable" (points whose map failed, which count as
+    0). Raises ModelError for settings, or a fit, that this cannot be done with.
     """
     if n_points < 16 or n_points % 16 or n_draws < 1:
         raise ModelError(
@@ -86,15 +89,18 @@ def chosen_draws(fit: xr.DataTree, n_draws: int) -> xr.Dataset:
 
 
 def populations_at(data: JointData, draws: xr.Dataset) -> list[PopulationAt]:
-    """The population of every draw."""
-    means, omegas = population_means(data, draws)
+    """The population of every draw, imputed covariates integrated out."""
+    means, omegas = population_means(data.as_expected, draws)
     k = draws["k"].to_numpy() if "k" in draws else np.zeros(draws.sizes["sample"])
     factors = correlation_factors(data, draws)
     own_factors = [None] * len(means) if factors is None else list(factors)
-    return [
+    populations = [
         PopulationAt(np.ascontiguousarray(mean), np.ascontiguousarray(omega), float(own), factor)
         for mean, omega, own, factor in zip(means, omegas, k, own_factors, strict=True)
     ]
+    if data.imputation is None:
+        return populations
+    return with_covariates_integrated(data, data.imputation, draws, populations)
 
 
 @dataclass(frozen=True)
@@ -136,11 +142,16 @@ def evaluate_marginal(
     halves = gathered("halves")
     with np.errstate(invalid="ignore"):  # a patient impossible in both halves
         squares = (halves[0] - halves[1]) ** 2
+    of_covariates = {}
+    densities = [at.covariate_log_density for at in populations if at.covariate_log_density is not None]
+    if densities:
+        of_covariates = {"covariate_log_likelihood": (dims[1:], np.stack(densities).reshape(shape[1:]))}
     return xr.Dataset(
         {
             "log_likelihood": (dims, gathered("log_likelihood")),
             "half_log_likelihood": (("half", *dims), halves),
             "ess": (dims, gathered("ess")),
+            **of_covariates,
             # The halves' mean has a quarter of the variance of their difference.
             "noise_sd": (("part", "patient"), np.sqrt(squares.mean(axis=(1, 2)) / 4.0)),
         },
@@ -163,14 +174,17 @@ def _at_draw(
     rng: np.random.Generator,
 ) -> _OneDraw:
     points = draw_points(proposal, at, n_points, rng)
-    shared = kernel_parameters(data, one)
+    shared = kernel_parameters(data.as_expected, one)
     residual = residual_of(one)
     n_patients, d = at.mean.shape
     complete = np.full((n_patients, 5), -np.inf)
     log_weight = np.empty((len(PARTS), n_points, n_patients))
     usable = np.isfinite(points.log_ratio)
+    hazard_lp = _hazard_predictors(at, points.phi, usable, rng)
     for number in range(n_points):
         complete[:, :d] = np.where(usable[number][:, None], points.phi[number], at.mean)
+        if hazard_lp is not None:
+            shared = replace(shared, hazard_lp=hazard_lp[number])
         marker, pfs = patient_terms(data, shared, complete, residual)
         ratio = points.log_ratio[number]
         log_weight[:, number] = marker + pfs + ratio, marker + ratio, pfs + ratio
@@ -180,6 +194,16 @@ def _at_draw(
     with np.errstate(over="ignore", invalid="ignore"):
         ess = np.exp(2.0 * logsumexp(log_weight, axis=1) - logsumexp(2.0 * log_weight, axis=1))
     return _OneDraw(whole, np.nan_to_num(ess), halves, int((~usable).sum()))
+
+
+def _hazard_predictors(
+    at: PopulationAt, phi: np.ndarray, usable: np.ndarray, rng: np.random.Generator
+) -> np.ndarray | None:
+    """One draw of the hazard's linear predictor at each point (n_points, n_patients); None where none is open."""
+    if at.hazard is None:
+        return None
+    away = np.where(usable[..., None], phi - at.mean, 0.0)
+    return at.hazard.at(away, rng.standard_normal(usable.shape))
 
 
 def patient_terms(

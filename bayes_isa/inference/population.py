@@ -22,10 +22,13 @@ def correlation_factors(data: JointData, draws: xr.Dataset) -> np.ndarray | None
     return np.linalg.cholesky(matrices.to_numpy())
 
 
-def population_means(data: JointData, draws: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+def population_means(
+    data: JointData, draws: xr.Dataset, *, completed: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Means (sample, patient, parameter) and SDs (sample, parameter) of the individual log parameters.
 
-    draws: posterior with one dimension `sample`. Raises ModelError when a population parameter is missing.
+    Given covariates, imputed ones as in each draw unless `completed` (sample, patient, incomplete covariate) says
+    otherwise. draws: posterior with one dimension `sample`. Raises ModelError when a population parameter is missing.
     """
     names = data.spec.individual
     absent = [n for p in names for n in (f"{p}_pop", f"omega_{p}") if n not in draws]
@@ -36,8 +39,14 @@ def population_means(data: JointData, draws: xr.Dataset) -> tuple[np.ndarray, np
     for column, name in enumerate(names):
         means[:, :, column] = np.log(draws[f"{name}_pop"].to_numpy())[:, None]
         matrix = data.covariates[name]
-        if matrix.sizes["covariate"]:
-            effects = draws[f"beta_{name}"].transpose("sample", ...).to_numpy()
+        if not matrix.sizes["covariate"]:
+            continue
+        effects = draws[f"beta_{name}"].transpose("sample", ...).to_numpy()
+        if data.imputation is None or not data.imputation.touches(matrix):
             means[:, :, column] += effects @ matrix.to_numpy().T
+        else:
+            if completed is None:
+                completed = data.imputation.completed(draws.transpose("sample", ...))
+            means[:, :, column] += np.einsum("snk,sk->sn", data.imputation.fill(matrix, completed), effects)
     omegas = np.stack([draws[f"omega_{name}"].to_numpy() for name in names], axis=1)
     return means, omegas

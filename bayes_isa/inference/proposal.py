@@ -44,16 +44,37 @@ class Proposal:
 
 
 @dataclass(frozen=True)
+class HazardGivenPhi:
+    """Linear predictor of the hazard given phi, where missing covariates act on it: normal.
+
+    mean (n_patients,) at the mean of phi, slope (n_patients, d), sd (n_patients,) of what phi leaves open.
+    """
+
+    mean: np.ndarray
+    slope: np.ndarray
+    sd: np.ndarray
+
+    def at(self, away: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Draws (..., n_patients) at phi - mean (..., n_patients, d) and standard normal z (..., n_patients)."""
+        return self.mean + np.sum(self.slope * away, axis=-1) + self.sd * z
+
+
+@dataclass(frozen=True)
 class PopulationAt:
     """The population at one draw: means (n_patients, d), SDs (d,), k (L/umol).
 
-    cholesky: factor (d, d) of the correlation matrix of random effects, None for independent ones.
+    cholesky: factor (d, d) of the correlation matrix of random effects, None for independent ones. Where missing
+    covariates are integrated out (`bayes_isa.inference.unseen_covariates`): roots (n_patients, d, d) of the covariance
+    of each patient's phi, which include them, `hazard`, and log densities (n_patients,) of the covariates given.
     """
 
     mean: np.ndarray
     omega: np.ndarray
     k: float
     cholesky: np.ndarray | None = None
+    roots: np.ndarray | None = None
+    hazard: HazardGivenPhi | None = None
+    covariate_log_density: np.ndarray | None = None
 
     @cached_property
     def spread(self) -> np.ndarray:
@@ -65,10 +86,16 @@ class PopulationAt:
 
     def at(self, z: np.ndarray) -> np.ndarray:
         """phi (..., n_patients, d) at independent standard normal z."""
+        if self.roots is not None:
+            return self.mean + np.einsum("nij,...nj->...ni", self.roots, z)
         return self.mean + self.omega * (z if self.cholesky is None else z @ self.cholesky.T)
 
     def log_density(self, phi: np.ndarray) -> np.ndarray:
         """log p(phi | population), (..., n_patients)."""
+        if self.roots is not None:
+            z = np.einsum("nij,...nj->...ni", np.linalg.inv(self.roots), phi - self.mean)
+            log_determinants = np.log(np.diagonal(self.roots, axis1=1, axis2=2)).sum(axis=1)
+            return -0.5 * np.sum(z * z + _LOG_2PI, axis=-1) - log_determinants
         z = (phi - self.mean) / self.omega
         log_determinant = np.sum(np.log(self.omega))
         if self.cholesky is not None:

@@ -26,6 +26,7 @@ from bayes_isa.inference.storage import priors_of, spec_of, trial_of
 from bayes_isa.kernels.response import Window
 from bayes_isa.kernels.whitening import Whitening
 from bayes_isa.model.build import build_model
+from bayes_isa.model.imputation import Imputation
 from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.priors import PriorSet
 from bayes_isa.model.spec import ModelSpec
@@ -51,7 +52,8 @@ def refit_without(
 
     The model is the same: the covariates of the fit, centred at the medians of the patients left. fit_options go to
     `fit`; by default draws, tune, chains and target_accept are those of the fit. Raises ModelError where the other
-    patients cannot inform a covariate (it does not vary among them).
+    patients cannot inform a covariate (it does not vary among them), or none of them lacks one that this patient lacks
+    and the model imputes.
     """
     trial = trial_of(fit) if trial is None else trial
     spec = spec_of(fit) if spec is None else spec
@@ -95,10 +97,37 @@ def _covariate_names(data: JointData) -> dict[str, tuple[str, ...]]:
 def _alone(whole: JointData, others: Trial, patient: str, spec: ModelSpec) -> JointData:
     """One patient made ready for the kernel, with covariates coded as those of the other patients."""
     bare = prepare(whole.trial.subset([patient]), replace(spec, covariates={}))
-    reference = prepare(others, spec).covariates
+    reference = prepare(others, spec)
     coded = {}
-    for target, matrix in reference.items():
+    for target, matrix in reference.covariates.items():
         names = [str(c) for c in matrix["covariate"].to_numpy()]
         everyone = design_matrix(whole.trial, names, centers=matrix.attrs["centers"])
         coded[target] = everyone.sel(patient=[patient]).sel(covariate=names)
-    return replace(bare, covariates=coded)
+    return replace(bare, covariates=coded, imputation=_own_imputation(reference, coded, patient))
+
+
+def _own_imputation(others: JointData, coded: dict[str, xr.DataArray], patient: str) -> Imputation | None:
+    """What the patient lacks, to be predicted as the other patients' model does."""
+    values: dict[str, float] = {}
+    for matrix in coded.values() if others.spec.imputes else ():
+        missing = {name for name, ids in matrix.attrs["imputed"].items() if patient in ids}
+        for name, value in zip(matrix["covariate"].to_numpy(), matrix.to_numpy()[0], strict=True):
+            hidden = name in missing and name in matrix.attrs["centers"]
+            values[str(name)] = np.nan if hidden else float(value)
+    known = others.imputation
+    alone = [
+        name for name, value in values.items() if np.isnan(value) and (not known or name not in known.names)
+    ]
+    if alone:
+        raise ModelError(
+            f"patient {patient} alone has no {', '.join(alone)}: without that patient there is nothing to impute, "
+            "and the model is another one; leave the Pareto k as it is, or the covariate out"
+        )
+    if known is None:
+        return None
+    return replace(
+        known,
+        given=np.array([[values[name] for name in known.names]]),
+        values=np.array([[values[name] for name in known.predictors]]) - known.center,
+        ids=(patient,),
+    )

@@ -228,7 +228,7 @@ def joined(
         dataset = xr.concat(by_chain, "chain", combine_attrs="drop")
         dataset = dataset.assign_coords(chain=chains, draw=np.arange(shortest))
         for name, variable in dataset.data_vars.items():
-            if "patient" not in variable.dims:
+            if not any(str(dim).startswith("patient") for dim in variable.dims):
                 dataset[name] = variable.compute()
             dataset[name].attrs.clear()
             dataset[name].encoding.clear()

@@ -139,12 +139,22 @@ def _attribute(fit: xr.DataTree, name: str) -> str:
     return str(fit.attrs[name])
 
 
+def population_variables(posterior: xr.Dataset) -> list[str]:
+    """Variables that belong to no patient: none of their dimensions is patient, patient_without_<covariate>, ..."""
+    return [
+        str(name)
+        for name, variable in posterior.data_vars.items()
+        if not any(str(dim).startswith("patient") for dim in variable.dims)
+    ]
+
+
 def without_individuals(fit: xr.DataTree) -> xr.DataTree:
     """The fit without the variables of its posterior that have a patient dimension."""
     posterior = fit["posterior"].to_dataset()
-    kept = [name for name, variable in posterior.data_vars.items() if "patient" not in variable.dims]
+    kept = posterior[population_variables(posterior)]
+    others = [name for name in posterior.coords if str(name).startswith("patient")]
     smaller = fit.copy()
-    smaller["posterior"] = xr.DataTree(posterior[kept].drop_vars("patient", errors="ignore"))
+    smaller["posterior"] = xr.DataTree(kept.drop_vars(others, errors="ignore"))
     return smaller
 
 

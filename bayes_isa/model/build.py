@@ -18,7 +18,14 @@ from bayes_isa.kernels.residual import Residual
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.model.coordinates import kd_by_effect
 from bayes_isa.model.horseshoe_effects import horseshoe_effects
-from bayes_isa.model.joint_data import JointData, prepare, warn_of_left_out, with_panels_for
+from bayes_isa.model.imputed_covariates import filled, imputed_covariates
+from bayes_isa.model.joint_data import (
+    JointData,
+    prepare,
+    warn_of_left_out,
+    warn_of_own_levels,
+    with_panels_for,
+)
 from bayes_isa.model.observed import measurement_random, pfs_random
 from bayes_isa.model.op import JointTrajectory, MeasurementTerm, design_inputs
 from bayes_isa.model.population import Population
@@ -68,7 +75,7 @@ def record_of(model: pm.Model) -> ModelRecord | None:
 def build_model(
     trial: Trial, priors: PriorSet | str = "weakly_informative", spec: ModelSpec | None = None
 ) -> pm.Model:
-    """The joint model of `trial` as a plain `pm.Model`, with two observed variables.
+    """The joint model of `trial` as a plain `pm.Model`, with two observed outcomes.
 
     `m_protein` (dims measurement, g/L; a value below its LLOQ is left-censored there) and `pfs` (dims patient, days;
     exact, right-censored, or known to lie in (day_lower, day_upper], whose upper end `pfs` then shows; all given
@@ -76,7 +83,8 @@ def build_model(
     parameters are `phi` (patient, parameter), logs of M0 (g/L), KL, KD, R (1/day) and EC50 (mg/L; with K-PD exposure
     it is EDK50, mg/day); population parameters bear their usual names (`KL_pop`, `omega_KL`, `beta_KL`, ...); with
     correlated random effects there is their matrix `correlation` (parameter, parameter_other), sampled as its Cholesky
-    factor.
+    factor. With `missing_covariates="impute"` missing continuous covariates are latent variables `imputed_<covariate>`
+    (patient_without_<covariate>), with a normal model of their own (`bayes_isa.model.imputed_covariates`).
 
     Predictive draws of `m_protein` are at the measured days, with values below the LLOQ reported as the LLOQ; those of
     `pfs` run to the longest follow-up of the trial, doses continued as last given, and are inf where nothing happened
@@ -84,11 +92,13 @@ def build_model(
 
     priors: a `PriorSet` or the name or path of one. Raises ModelError for a specification that the data cannot carry,
     PriorError for an impossible prior set; warns (BayesIsaWarning) of published covariates that the data set lacks or
-    that do not vary in it, which are left out. Source: CPT:PSP 2023 (see README).
+    that do not vary in it, which are left out, and of binary ones that imputing leaves alone. Source: CPT:PSP 2023
+    (see README).
     """
     prior_set = load_priors(priors) if isinstance(priors, str) else priors
     data = prepare(trial, spec or ModelSpec(), rough=True)
     warn_of_left_out(data)
+    warn_of_own_levels(data)
     start = warm_start(data, prior_set)
     data = with_panels_for(data, start.plausible)
     if start.failed:
@@ -99,7 +109,7 @@ def build_model(
             stacklevel=2,
         )
     with pm.Model(coords=_coords(data)) as model:
-        prior = _Priors(prior_set, start.population)
+        prior = _Priors(prior_set, start.population, imputed_covariates(data.imputation))
         means, omegas = _population(data, start, prior)
         # Without dexamethasone in the data k acts on nothing, so it is no parameter.
         k = prior.scalar("k") if data.has_dexamethasone else pt.constant(0.0)
@@ -119,6 +129,7 @@ class _Priors:
 
     priors: PriorSet
     start: Population
+    complete: Mapping[str, Any]  # incomplete covariates, (n_patients,) each
 
     def scalar(self, name: str) -> Any:
         """A population parameter by name, made when first asked for."""
@@ -147,7 +158,7 @@ class _Priors:
             if data.spec.covariate_prior == "horseshoe"
             else self._one_by_one(target, names)
         )
-        return pt.dot(pytensor.shared(matrix.to_numpy(), name=f"covariates_{target}"), beta)
+        return pt.dot(filled(matrix, self.complete, f"covariates_{target}"), beta)
 
     def _one_by_one(self, target: str, names: list[str]) -> Any:
         dist, kwargs = vector_prior([self.priors.covariate_effect(target, name) for name in names])

@@ -27,9 +27,20 @@ def information(trial: Trial, target: str) -> float:
     return float(n)
 
 
-def spreads(matrix: xr.DataArray) -> np.ndarray:
-    """SDs (covariate,) of coded covariates (patient, covariate): what they are standardised with."""
-    return matrix.to_numpy().std(axis=0)
+def spreads(matrix: xr.DataArray, *, imputed: bool = False) -> np.ndarray:
+    """SDs (covariate,) of coded covariates (patient, covariate): what they are standardised with.
+
+    imputed: continuous ones are latent variables where missing; then their SDs are those of the values given.
+    """
+    if not imputed:
+        return matrix.to_numpy().std(axis=0)
+    lacking = {n: ids for n, ids in matrix.attrs["imputed"].items() if n in matrix.attrs["centers"]}
+    return np.array(
+        [
+            column.to_numpy()[~column["patient"].isin(lacking.get(str(name), ())).to_numpy()].std()
+            for name, column in zip(matrix["covariate"].to_numpy(), matrix.T, strict=True)
+        ]
+    )
 
 
 def horseshoe_effects(
@@ -40,7 +51,7 @@ def horseshoe_effects(
     sigma: SD of the target between patients, 1 for the hazard. start, start_sigma: effects and sigma to start at.
     """
     horseshoe = priors.of_horseshoe()
-    n, spread = information(data.trial, target), spreads(data.covariates[target])
+    n, spread = information(data.trial, target), spreads(data.covariates[target], imputed=data.spec.imputes)
     slab, by_error = horseshoe.slab_in_errors(n), np.sqrt(n) * spread
     local, z = scales_of(start * by_error / start_sigma, horseshoe, slab)
     tau0 = horseshoe.global_scale(spread.size)
@@ -75,6 +86,6 @@ def with_normal_effects(data: JointData, priors: PriorSet) -> PriorSet:
                 "unit": "log per unit of the covariate",
                 "source": "stands in for the horseshoe",
             }
-            for name, spread in zip(names, spreads(matrix), strict=True)
+            for name, spread in zip(names, spreads(matrix, imputed=data.spec.imputes), strict=True)
         }
     return PriorSet.from_dict(document)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.kernels.hazard import LINK_UNITS, Shape, make_shape
 from bayes_isa.kernels.panels import Panels, ReferenceParameters, Timeline, build_panels
 from bayes_isa.model.exposures import spec_exposure
+from bayes_isa.model.imputation import Imputation, categorical_with_missing, imputation_of
 from bayes_isa.model.reference import reference_parameters
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.pk import Exposure
@@ -35,13 +37,14 @@ class JointData:
     shape: Shape
     exposure: Exposure
     panels: Panels
-    covariates: Mapping[str, xr.DataArray]  # target -> (patient, covariate)
+    covariates: Mapping[str, xr.DataArray]  # target -> (patient, covariate); imputed ones as expected
     left_out: Mapping[str, str]  # covariate -> why
     value: np.ndarray  # (measurement,) g/L
     lloq: np.ndarray
     below: np.ndarray
     event: np.ndarray  # (patient,) bool
     has_dexamethasone: bool
+    imputation: Imputation | None = None  # None: no missing value is a latent variable
 
     @property
     def interval_censored(self) -> np.ndarray:
@@ -53,6 +56,18 @@ class JointData:
         """Unit of beta_link: per unit of what the hazard is linked to."""
         unit = LINK_UNITS[self.spec.link]
         return unit if unit == "1" else f"1/({unit})"
+
+    def design(self, target: str, one: Mapping[Any, Any]) -> np.ndarray:
+        """Covariates of one target (..., patient, covariate), missing ones as in `one` where they are imputed."""
+        matrix = self.covariates[target]
+        if self.imputation is None or not self.imputation.touches(matrix):
+            return matrix.to_numpy()
+        return self.imputation.fill(matrix, self.imputation.completed(one))
+
+    @property
+    def as_expected(self) -> JointData:
+        """The same with imputed values taken as known, at what covariates alone make of them."""
+        return replace(self, imputation=None)
 
     @property
     def patient_ids(self) -> list[str]:
@@ -83,6 +98,9 @@ def prepare(trial: Trial, spec: ModelSpec, *, rough: bool = False) -> JointData:
     else:
         panels = build_panels(timeline, exposure.evaluate, shape, reference, tolerance=spec.tolerance)
     covariates, left_out = _covariates(trial, spec)
+    imputation = imputation_of(trial, covariates) if spec.imputes else None
+    if imputation is not None:
+        covariates = {t: m.copy(data=imputation.fill(m, imputation.expected)) for t, m in covariates.items()}
     return JointData(
         trial=trial,
         spec=spec,
@@ -96,6 +114,7 @@ def prepare(trial: Trial, spec: ModelSpec, *, rough: bool = False) -> JointData:
         below=trial.mprotein["below_lloq"].to_numpy(dtype=bool),
         event=trial.pfs["event"].to_numpy(dtype=bool),
         has_dexamethasone=bool((trial.doses["drug"] == "dexamethasone").any()),
+        imputation=imputation,
     )
 
 
@@ -149,6 +168,19 @@ def warn_of_left_out(data: JointData) -> None:
     if data.left_out:
         listed = "; ".join(f"{name} ({reason})" for name, reason in data.left_out.items())
         warnings.warn(f"published covariates left out: {listed}", BayesIsaWarning, stacklevel=3)
+
+
+def warn_of_own_levels(data: JointData) -> None:
+    """Warn the caller's caller (BayesIsaWarning) of covariates with missing values that imputing leaves alone."""
+    kept = categorical_with_missing(data.covariates) if data.spec.imputes else {}
+    if kept:
+        listed = ", ".join(f"{name} ({count} patients)" for name, count in kept.items())
+        warnings.warn(
+            f'missing_covariates="impute" is for continuous covariates: missing values of {listed} get a level of '
+            "their own, as published",
+            BayesIsaWarning,
+            stacklevel=3,
+        )
 
 
 def continued_doses(trial: Trial, until_day: float) -> pd.DataFrame:

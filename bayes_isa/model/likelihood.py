@@ -12,6 +12,7 @@ import xarray as xr
 from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
 from bayes_isa.kernels.panels import ReferenceParameters
+from bayes_isa.model.imputation import imputed
 from bayes_isa.model.joint_data import (
     JointData,
     prepare,
@@ -37,8 +38,9 @@ def log_likelihood(
 
     parameters: `phi` (patient, parameter), logs of M0 (g/L), KL, KD, R (1/day), EC50 (mg/L); `Te` (day), `s`,
         `beta_link`; of the residual error `sigma_add` (g/L), `sigma_prop` and `nu`, as far as it has them; `k` (L/umol)
-        where dexamethasone is given; `beta_hazard` (covariate_hazard) where the hazard has covariates. Leading dims
-        chain, draw or sample are kept, so that the posterior of a fit can be given as it is.
+        where dexamethasone is given; `beta_hazard` (covariate_hazard) where the hazard has covariates, and where they
+        have missing values that the specification imputes, `imputed_<covariate>` (patient_without_<covariate>). Leading
+        dims chain, draw or sample are kept, so that the posterior of a fit can be given as it is.
 
     Returns a Dataset with `m_protein` (..., measurement), `pfs` (..., patient) and their sum by patient,
     `patient_total`. Raises ModelError for missing or misshapen parameters.
@@ -89,15 +91,19 @@ def _parameter_sets(data: JointData, parameters: Mapping[str, Any] | xr.Dataset)
     needed += ["beta_link"] if data.spec.link != "none" else []
     needed += ["k"] if data.has_dexamethasone else []
     needed += ["beta_hazard"] if data.covariates["hazard"].sizes["covariate"] else []
+    lacking = _imputed_on_hazard(data)
+    needed += list(lacking)
     absent = [name for name in needed if name not in parameters]
     if absent:
         raise ModelError(f"log_likelihood needs {', '.join(needed)}; missing: {', '.join(absent)}")
     if isinstance(parameters, xr.Dataset):
         return parameters[needed]
     dims = {"phi": ("patient", "parameter"), "beta_hazard": ("covariate_hazard",)}
+    dims |= {name: (f"patient_without_{name.removeprefix('imputed_')}",) for name in lacking}
     shapes = {
         "phi": (data.trial.n_patients, len(data.spec.individual)),
         "beta_hazard": (data.covariates["hazard"].sizes["covariate"],),
+        **{name: (count,) for name, count in lacking.items()},
     }
     variables = {}
     for name in needed:
@@ -106,6 +112,16 @@ def _parameter_sets(data: JointData, parameters: Mapping[str, Any] | xr.Dataset)
             raise ModelError(f"{name}: expected shape {shapes.get(name, ())}, found {value.shape}")
         variables[name] = (dims.get(name, ()), value)
     return xr.Dataset(variables)
+
+
+def _imputed_on_hazard(data: JointData) -> dict[str, int]:
+    """Variables of imputed values that the hazard takes, and how many values each has.
+
+    All of them where it takes any: completed covariates come together.
+    """
+    if data.imputation is None or not data.imputation.touches(data.covariates["hazard"]):
+        return {}
+    return {imputed(name): data.imputation.rows(name).size for name in data.imputation.names}
 
 
 def _labelled(data: JointData, sets: xr.Dataset, marker: np.ndarray, event: np.ndarray) -> xr.Dataset:

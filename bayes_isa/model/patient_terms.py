@@ -16,7 +16,8 @@ from bayes_isa.model.joint_data import JointData
 
 def kernel_parameters(data: JointData, one: Mapping[Any, Any]) -> Parameters:
     """The kernel's parameters of one set: `phi` (patient, parameter), `Te`, and as far as the model has them `k`,
-    `beta_link`, `s` and `beta_hazard` (covariate_hazard), each a number, an array or a DataArray without sample dims.
+    `beta_link`, `s`, `beta_hazard` (covariate_hazard) and `imputed_<covariate>`, each a number, an array or a DataArray
+    without sample dims.
     """
     given = one["phi"]
     if isinstance(given, xr.DataArray):
@@ -24,7 +25,7 @@ def kernel_parameters(data: JointData, one: Mapping[Any, Any]) -> Parameters:
     # Constant exposure is the limit EC50 -> 0.
     phi = np.full((data.trial.n_patients, 5), -np.inf)
     phi[:, : given.shape[1]] = given
-    matrix = data.covariates["hazard"].to_numpy()
+    matrix = data.design("hazard", one)
     lp = matrix @ np.atleast_1d(one["beta_hazard"]) if matrix.shape[1] else np.zeros(len(phi))
     return Parameters(
         phi=phi,

@@ -27,6 +27,7 @@ RESIDUALS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 RANDOM_EFFECTS = ("diagonal", "correlated")
 TARGETS = ("M0", "KL", "KD", "R", "EC50", "hazard")
 COVARIATE_PRIORS = ("normal", "horseshoe")
+MISSING_COVARIATES = ("published", "impute")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class ModelSpec:
     covariate_prior: of their effects: "normal" (default: those of the prior set, one by one) or "horseshoe" (the
         regularised horseshoe of the prior set's [horseshoe]: most effects next to nothing, a few free; for choosing
         among many candidates, see `covariate_selection`).
+    missing_covariates: "published" (default: a missing continuous covariate is taken as the median, a missing binary or
+        text one gets a level of its own) or "impute" (each missing value of a continuous covariate is a latent
+        variable, `imputed_<covariate>`, dim patient_without_<covariate>, on the scale on which it enters the model,
+        normal given the patient's other covariates, informed by marker and PFS; missing at random is assumed, see
+        `bayes_isa.model.imputation`. Binary and text covariates keep a level of their own, which is warned of).
     coordinates: sampling geometry; it changes the speed, never the posterior. "response" (default: net response,
         whitened by each patient's own curvature), or textbook ones: "noncentered" (phi = mean + omega eta), "centered"
         (phi itself), "mixed" (log M0 centred, the rest non-centred: M0 is well measured in each patient).
@@ -72,6 +78,7 @@ class ModelSpec:
     random_effects: str = "diagonal"
     covariates: Mapping[str, tuple[str, ...]] | None = None
     covariate_prior: str = "normal"
+    missing_covariates: str = "published"
     coordinates: str = "response"
     tolerance: float = field(default=1e-3)
 
@@ -86,6 +93,7 @@ class ModelSpec:
                 ("residual", self.residual, tuple(RESIDUALS)),
                 ("random_effects", self.random_effects, RANDOM_EFFECTS),
                 ("covariate_prior", self.covariate_prior, COVARIATE_PRIORS),
+                ("missing_covariates", self.missing_covariates, MISSING_COVARIATES),
                 ("coordinates", self.coordinates, COORDINATES),
             )
             if value not in known
@@ -113,6 +121,11 @@ class ModelSpec:
     def individual(self) -> tuple[str, ...]:
         """Names of the individual parameters."""
         return ("M0", "KL", "KD", "R") if self.exposure == "constant" else ("M0", "KL", "KD", "R", "EC50")
+
+    @property
+    def imputes(self) -> bool:
+        """Whether missing continuous covariates are latent variables."""
+        return self.missing_covariates == "impute"
 
     @property
     def correlated(self) -> bool:

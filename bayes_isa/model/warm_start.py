@@ -74,8 +74,9 @@ class WarmStart:
 def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     """Population estimate, individual starting points and coordinates for `data`; the same in every call.
 
-    Rough panels do (see `prepare`).
+    Rough panels do (see `prepare`). Imputed covariates are at their conditional means given the other covariates.
     """
+    data = data.as_expected
     priors = with_normal_effects(data, priors)
     windows = response_windows(data)
     shared = SharedParameters.of(data, priors)

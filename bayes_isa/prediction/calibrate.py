@@ -21,6 +21,7 @@ from bayes_isa.inference.calibrate import Progress, run_calibration
 from bayes_isa.inference.ranks import N_RANKED, ranks, smallest_ess, thinned
 from bayes_isa.inference.replicates import Replicate
 from bayes_isa.inference.reuse import CompiledForm
+from bayes_isa.inference.storage import population_variables
 from bayes_isa.model.build import build_model, record_of
 from bayes_isa.model.prior import Prior
 from bayes_isa.model.priors import PriorSet, load_priors
@@ -243,7 +244,7 @@ class _JointReplicates:
 
 def _of_population(fitted: xr.DataTree) -> xr.Dataset:
     posterior = fitted["posterior"].to_dataset()
-    return posterior[[str(name) for name, v in posterior.data_vars.items() if "patient" not in v.dims]]
+    return posterior[population_variables(posterior)]
 
 
 def _facts(fitted: xr.DataTree, trial: Trial) -> dict[str, float]:

@@ -9,7 +9,7 @@ import xarray as xr
 from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
 from bayes_isa.inference.estimates import entry_of, prior_by_parameter
-from bayes_isa.inference.storage import priors_of, spec_of, trial_of
+from bayes_isa.inference.storage import population_variables, priors_of, spec_of, trial_of
 from bayes_isa.model.joint_data import prepare
 from bayes_isa.model.likelihood import evaluate_log_likelihood
 from bayes_isa.model.prior import Prior
@@ -62,7 +62,7 @@ def prior_sensitivity(
     prior_s = np.array([float(by_prior[label]) for label in labels])
     likelihood_s = np.array([float(by_likelihood[label]) for label in labels])
     scaled = {label.partition("[")[0] for label in labels}
-    population = [str(n) for n, v in posterior.data_vars.items() if "patient" not in v.dims]
+    population = population_variables(posterior)
     return _report(flat, known, prior_s, likelihood_s, threshold).assign_attrs(
         threshold=threshold,
         not_scaled=[name for name in population if name not in {*scaled, "correlation_cholesky"}],

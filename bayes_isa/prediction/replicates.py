@@ -131,15 +131,16 @@ class _Plan:
         """Population and individual parameters of one replicate, and its measured baselines (patient,), g/L."""
         population = self.draws.at(position)
         pool, n = self.pool, self.trial.n_patients
+        codings = pool.codings_at(self.draws, position)
         if self.individuals == "own":
             phi, log_baseline = self.draws.phi[position], pool.log_baseline
             m0 = np.exp(phi[:, 0])
             baseline = m0 + population.residual_sd(m0) * population.standard_errors(rng, n)
         else:
-            phi, baseline, center = draw_individuals(population, pool.codings, n, rng)
-            phi = phi + pool.dexamethasone[:, None] * dexamethasone_shift(population, pool.codings)
+            phi, baseline, center = draw_individuals(population, codings, n, rng)
+            phi = phi + pool.dexamethasone[:, None] * dexamethasone_shift(population, codings)
             log_baseline = np.log(baseline / center)
-        hazard, betas = pool.codings.get("hazard"), population.effects.get("hazard")
+        hazard, betas = codings.get("hazard"), population.effects.get("hazard")
         lp = linear_predictor(hazard, betas, log_baseline=log_baseline) + np.zeros(n)
         if hazard is not None and betas is not None:
             lp = lp + (hazard.dexamethasone @ betas) * pool.dexamethasone

@@ -33,6 +33,13 @@ _DRIVERS = {
 }
 
 
+_MISSING = {
+    "published": "Missing continuous covariates are taken as the median, missing binary ones as a level of their own.",
+    "impute": "Missing continuous covariates are latent variables, normal given the patient's other covariates and "
+    "informed by marker and PFS (missing at random is assumed); missing binary ones are a level of their own.",
+}
+
+
 def _effect(spec: ModelSpec) -> str:
     if spec.exposure == "constant":
         return "E = 1 while on treatment (constant exposure)"
@@ -72,7 +79,8 @@ def model_section(spec: ModelSpec, estimates: xr.Dataset, sources: dict[str, str
             f"is the hazard of progression or death. It {link}; the baseline hazard h0 is {hazard}. Individual "
             "parameters are log-normal around typical values that depend on covariates; continuous covariates enter as "
             "log(value / median). Those of one patient are "
-            f"{'correlated' if spec.correlated else 'independent, given covariates'}."
+            f"{'correlated' if spec.correlated else 'independent, given covariates'}. "
+            f"{_MISSING[spec.missing_covariates]}"
         ),
         Text(f"Priors: the set “{sources['name']}”. {sources['description']}"),
         Table(

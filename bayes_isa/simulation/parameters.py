@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
@@ -66,6 +66,14 @@ class ParameterSet:
 
 
 @dataclass(frozen=True)
+class ImputedCovariate:
+    """Draws (draw, missing) of a covariate of the patients `ids` (missing,), on its coded scale."""
+
+    ids: tuple[str, ...]
+    coded: np.ndarray
+
+
+@dataclass(frozen=True)
 class PosteriorDraws:
     """All draws of a posterior, one after another (chains end to end)."""
 
@@ -77,6 +85,9 @@ class PosteriorDraws:
     chain: np.ndarray  # (draw,)
     draw: np.ndarray
     correlation: np.ndarray | None = None  # (draw, 5, 5) of random effects; None: they are independent
+    imputed: Mapping[str, ImputedCovariate] = field(
+        default_factory=dict
+    )  # by covariate, where it was missing
 
     @property
     def size(self) -> int:
@@ -127,6 +138,10 @@ class PosteriorDraws:
             chain=np.array([-1]),
             draw=np.array([-1]),
             correlation=None if self.correlation is None else self.correlation.mean(axis=0, keepdims=True),
+            imputed={
+                name: replace(own, coded=own.coded.mean(axis=0, keepdims=True))
+                for name, own in self.imputed.items()
+            },
         )
 
     def take(self, positions: np.ndarray) -> PosteriorDraws:
@@ -139,6 +154,7 @@ class PosteriorDraws:
             chain=self.chain[positions],
             draw=self.draw[positions],
             correlation=None if self.correlation is None else self.correlation[positions],
+            imputed={name: replace(own, coded=own.coded[positions]) for name, own in self.imputed.items()},
         )
 
     def choose(self, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -180,7 +196,19 @@ def posterior_draws(fit: xr.DataTree) -> PosteriorDraws:
         chain=flat["chain"].to_numpy(),
         draw=flat["draw"].to_numpy(),
         correlation=_correlations(flat),
+        imputed=_imputed(flat),
     )
+
+
+def _imputed(flat: xr.Dataset) -> dict[str, ImputedCovariate]:
+    names = [str(name).removeprefix("imputed_") for name in flat if str(name).startswith("imputed_")]
+    return {
+        name: ImputedCovariate(
+            tuple(str(i) for i in flat[f"patient_without_{name}"].to_numpy()),
+            flat[f"imputed_{name}"].to_numpy(),
+        )
+        for name in names
+    }
 
 
 def _correlations(flat: xr.Dataset) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,12 @@ class Coding:
     dexamethasone: np.ndarray
     center: float | None
 
+    def with_values(self, column: int, patients: np.ndarray, values: np.ndarray) -> Coding:
+        """The coding with other values of one covariate in some patients, by position."""
+        matrix = self.matrix.copy()
+        matrix[patients, column] = values
+        return replace(self, matrix=matrix)
+
     def take(self, patients: np.ndarray) -> Coding:
         """The coding of some patients, by position."""
         return Coding(self.matrix[patients], self.baseline, self.dexamethasone, self.center)
@@ -50,7 +56,7 @@ def code_patients(
 
     `centers` None: at the patients' medians. Raises DataError when a covariate is absent or cannot be coded.
     """
-    trial = _without_outcomes(patients)
+    trial = without_outcomes(patients)
     codings = {}
     for target, wanted in names.items():
         sources = [find_covariate(trial, name).source for name in wanted]
@@ -150,7 +156,7 @@ def require_columns(patients: pd.DataFrame, columns: tuple[str, ...], purpose: s
         raise DataError("These patients cannot be simulated", problems)
 
 
-def _without_outcomes(patients: pd.DataFrame) -> Trial:
+def without_outcomes(patients: pd.DataFrame) -> Trial:
     """Patients alone in the form that covariates are coded from."""
     ids = pd.Index([], name="id", dtype=object)
     doses = pd.DataFrame(columns=["id", "drug", "day", "amount_mg", "duration_h"])

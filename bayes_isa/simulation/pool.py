@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_isa.data.covariates import design_matrix
+from bayes_isa.data.covariates import design_matrix, find_covariate
 from bayes_isa.data.population import draw_population
 from bayes_isa.data.schema import nearest
 from bayes_isa.data.trial import Trial
@@ -22,6 +22,7 @@ from bayes_isa.simulation.patients import (
     dexamethasone_shift,
     draw_individuals,
     with_individual_pk,
+    without_outcomes,
 )
 
 POPULATIONS = ("fitted", "resampled", "redrawn", "new", "virtual")
@@ -29,6 +30,9 @@ _OWN = ("fitted", "resampled")  # with their own individual parameters
 _SAMPLED = ("resampled", "new", "virtual", "table")  # drawn with replacement
 # Virtual patients that trials are drawn from: five times the study's, so that few come twice.
 _VIRTUAL = 1000
+_GIVE_COVARIATES = (
+    "The fit tells imputed values of its own patients alone: give the value, or leave the patient out"
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,19 @@ class Pool:
     weights: np.ndarray | None  # (pool,) probabilities of being drawn; None: the same for all
     log_baseline: np.ndarray  # (pool,) centred log of the observed baseline; of fitted patients only
     dexamethasone: np.ndarray  # (pool,) whether given in the fitted trial; likewise
+    imputed: Mapping[str, np.ndarray] = field(
+        default_factory=dict
+    )  # covariate -> positions of who has imputed values
+
+    def codings_at(self, draws: PosteriorDraws, position: int) -> dict[str, Coding]:
+        """Covariates as coded by target, imputed ones with the values of one draw."""
+        codings = dict(self.codings)
+        for target, names in draws.names.items():
+            for column, name in enumerate(names):
+                if name in self.imputed:
+                    values = draws.imputed[name].coded[position]
+                    codings[target] = codings[target].with_values(column, self.imputed[name], values)
+        return codings
 
     @property
     def own(self) -> bool:
@@ -107,7 +124,39 @@ def make_pool(
         weights=_probabilities(weights, kind, patients),
         log_baseline=np.log(baseline / center) if kind in _OWN else np.empty(0),
         dexamethasone=trial.patients.index.isin(treated).astype(float) if kind in _OWN else np.empty(0),
+        imputed=_imputed(patients, fitted_centers, kind, draws) if spec.imputes or draws.imputed else {},
     )
+
+
+def _imputed(
+    patients: pd.DataFrame, centers: Mapping[str, float], kind: str, draws: PosteriorDraws
+) -> dict[str, np.ndarray]:
+    """Positions of the patients whose covariates were imputed in the fit, in the order of the draws.
+
+    Raises DataError for patients without a continuous covariate that the fit has no values of.
+    """
+    sources = {name: find_covariate(without_outcomes(patients), name).source for name in centers}
+    of_fit = kind not in ("table", "virtual")
+    lacking = [
+        Problem(f"{sources[name]} is missing", _GIVE_COVARIATES, patient=str(i))
+        for name in centers
+        if sources[name] in patients
+        for i in patients.index[patients[sources[name]].isna()]
+        if not (of_fit and name in draws.imputed and str(i) in draws.imputed[name].ids)
+    ]
+    if lacking:
+        raise DataError("These patients cannot be simulated from a fit that imputes covariates", lacking)
+    if not of_fit:
+        return {}
+    ids = patients.index.map(str)
+    found = {name: ids.get_indexer(pd.Index(own.ids)) for name, own in draws.imputed.items()}
+    strange = [name for name, positions in found.items() if (positions < 0).any()]
+    if strange:
+        raise DataError(
+            f"the fit has imputed values of {', '.join(strange)} for patients that the trial does not have: "
+            "pass the trial that was fitted"
+        )
+    return found
 
 
 def _patients(
@@ -162,7 +211,8 @@ def trial_individuals(
     """Positions (n,), phi (n, 5) off dexamethasone, codings and centred log baselines (n,) of one trial."""
     everyone = np.arange(len(pool.patients))
     chosen = rng.choice(everyone.size, size=pool.size, p=pool.weights) if pool.sampled else everyone
-    codings = {target: coding.take(chosen) for target, coding in pool.codings.items()}
+    everyones = pool.codings_at(draws, position)
+    codings = {target: coding.take(chosen) for target, coding in everyones.items()}
     if pool.own:
         shift = dexamethasone_shift(parameters, pool.codings)
         phi = draws.phi[position, chosen] - pool.dexamethasone[chosen, None] * shift

@@ -227,6 +227,7 @@ def _reference(pool: Pool, draws: PosteriorDraws, rng: np.random.Generator) -> R
         phi = draws.phi[positions]
     else:
         n = len(pool.patients)
-        phi = np.array([draw_individuals(s, pool.codings, n, rng)[0] for s in sets])
+        codings = [pool.codings_at(draws, int(position)) for position in positions]
+        phi = np.array([draw_individuals(s, c, n, rng)[0] for s, c in zip(sets, codings, strict=True)])
     shared = (np.array([getattr(s, name) for s in sets]) for name in ("k", "beta_link", "te", "s"))
     return ReferenceParameters(phi, *shared)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -52,6 +54,22 @@ def fit_file(cli: Cli, virtual: Path, tmp_path_factory: pytest.TempPathFactory) 
     assert "1/day" in result.stdout
     assert "DIAGNOSTICS FAILED" in result.stderr
     assert str(file) in result.stderr
+    return file
+
+
+@pytest.fixture(scope="module")
+def imputed_file(cli: Cli, virtual: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the trial without two patients' albumin, which is imputed."""
+    directory = tmp_path_factory.mktemp("imputed")
+    shutil.copytree(virtual, directory / "data")
+    patients = pd.read_csv(directory / "data" / "patients.csv", dtype={"id": str})
+    patients.loc[[1, 4], "albumin_g_per_l"] = np.nan
+    patients.to_csv(directory / "data" / "patients.csv", index=False)
+    file = directory / "fit.nc"
+    short = ("--chains", 2, "--draws", 50, "--tune", 50, "--seed", 1)
+    model = ("--exposure", "constant", "--missing-covariates", "impute")
+    result = cli("fit", directory / "data", "--out", file, *model, *short)
+    assert result.exit_code == 0, result.output
     return file
 
 
@@ -98,6 +116,7 @@ def test_no_arguments_show_the_help(cli: Cli) -> None:
         (["--exposure", "PKPD"], "expected one of pk, kpd, constant"),
         (["--residual", "student"], "did you mean 'student_t'"),
         (["--random-effects", "correlate"], "did you mean 'correlated'"),
+        (["--missing-covariates", "imput"], "did you mean 'impute'"),
         (["--coordinates", "centred"], "did you mean 'centered'"),
         (["--priors", "weakly_informativ"], "weakly_informative"),
         (["--priors", "nowhere/own.toml"], "There is no prior file"),
@@ -137,12 +156,26 @@ def test_every_choice_of_the_model_reaches_it(
         "hazard": "weibull",
         "residual": "student_t",
         "random_effects": "correlated",
+        "missing_covariates": "impute",
         "coordinates": "mixed",
     }
     options = [part for name, value in choices.items() for part in (f"--{name.replace('_', '-')}", value)]
     result = cli("fit", virtual, "--out", tmp_path / "fit.nc", *options)
     assert result.exit_code == 0, result.output
     assert {name: getattr(asked[0], name) for name in choices} == choices
+
+
+@pytest.mark.slow  # another model to compile
+def test_missing_covariates_are_imputed_when_asked(cli: Cli, imputed_file: Path) -> None:
+    fit = load_fit(imputed_file)
+    assert spec_of(fit).missing_covariates == "impute"
+    imputed = fit["posterior"]["imputed_log_albumin"]
+    assert imputed["patient_without_log_albumin"].to_numpy().tolist() == ["002", "005"]
+    assert imputed.attrs["units"] == "log(serum albumin / median)"
+    assert (imputed.std(("chain", "draw")) > 0.0).all()
+    told = cli("diagnose", imputed_file)
+    assert "covariate_sd_log_albumin" in told.output
+    assert "imputed_log_albumin" not in told.output  # an individual's: one bound for all
 
 
 def test_an_unknown_verb_is_wrong_usage(cli: Cli) -> None:
