@@ -7,7 +7,7 @@ a killed process leaves whole chunks and, of the last draws, chunks of some vari
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +39,7 @@ STATS = (
 _ALWAYS_WRITTEN = ("logp", "energy", "step_size", "step_size_bar")
 # A chunk's files are written together, in milliseconds; the slowest disk gets a thousand times that.
 _SETTLED_SECONDS = 2.0
+_FILES_AT_ONCE = 64  # read; with Zarr's default, 10, hundreds of small files take twice as long
 
 Origin = Literal["started", "continued", "begun again", "finished fit"]
 
@@ -184,12 +185,7 @@ def opened(run: Path, segment: Segment, layout: Layout) -> tuple[xr.Dataset, xr.
             for group in ("posterior", "sample_stats")
         ]
     else:
-        datasets = [
-            xr.open_dataset(
-                run / segment.name, group=group, engine="zarr", chunks={}, consolidated=False, zarr_format=3
-            )
-            for group in ("posterior", "sample_stats")
-        ]
+        datasets = [_of_store(run / segment.name, group) for group in ("posterior", "sample_stats")]
     posterior, stats = (d.drop_vars(["chain", "draw"], errors="ignore") for d in datasets)
     posterior = posterior[list(layout.variables)]
     # Texts are strings of any length in Zarr and objects elsewhere in this package.
@@ -199,6 +195,21 @@ def opened(run: Path, segment: Segment, layout: Layout) -> tuple[xr.Dataset, xr.
         if c.dtype.kind not in "iuf"
     }
     return posterior.assign_coords(texts), stats[[name for name in STATS if name in stats]]
+
+
+def _of_store(folder: Path, group: str) -> xr.Dataset:
+    """Lazily: a dask array of the store's chunks where there is a patient dimension, else read in one go when used.
+
+    A small variable has hundreds of small chunks; one by one their reading would take longer than opening them.
+    """
+    options: dict[str, Any] = {"group": group, "engine": "zarr", "consolidated": False, "zarr_format": 3}
+    in_chunks = xr.open_dataset(folder, chunks={}, **options)
+    at_once = xr.open_dataset(folder, chunks=None, **options)
+    return in_chunks.assign({name: v for name, v in at_once.data_vars.items() if not _of_patients(v)})
+
+
+def _of_patients(variable: xr.DataArray) -> bool:
+    return any(str(dim).startswith("patient") for dim in variable.dims)
 
 
 def joined(
@@ -219,21 +230,25 @@ def joined(
                 pieces[chain].append((posterior.isel(taken), stats.isel(taken)))
     chains = [chain for chain in pieces if pieces[chain]]
     shortest = min(sum(p.sizes["draw"] for p, _ in pieces[chain]) for chain in chains)
-    both = []
-    for which in (0, 1):
-        by_chain = [
-            xr.concat([piece[which] for piece in pieces[chain]], "draw").isel(draw=slice(0, shortest))
-            for chain in chains
-        ]
-        dataset = xr.concat(by_chain, "chain", combine_attrs="drop")
-        dataset = dataset.assign_coords(chain=chains, draw=np.arange(shortest))
-        for name, variable in dataset.data_vars.items():
-            if not any(str(dim).startswith("patient") for dim in variable.dims):
-                dataset[name] = variable.compute()
-            dataset[name].attrs.clear()
-            dataset[name].encoding.clear()
-        both.append(dataset)
-    return both[0], both[1], chains
+    with zarr.config.set({"async.concurrency": _FILES_AT_ONCE}):
+        posterior, stats = (
+            _concatenated({chain: [piece[which] for piece in pieces[chain]] for chain in chains}, shortest)
+            for which in (0, 1)
+        )
+    return posterior, stats, chains
+
+
+def _concatenated(pieces: Mapping[int, Sequence[xr.Dataset]], draws: int) -> xr.Dataset:
+    """The pieces of each chain one after another, cut to so many draws, chains side by side."""
+    by_chain = [xr.concat(own, "draw").isel(draw=slice(0, draws)) for own in pieces.values()]
+    dataset = xr.concat(by_chain, "chain", combine_attrs="drop")
+    dataset = dataset.assign_coords(chain=list(pieces), draw=np.arange(draws))
+    for name, variable in dataset.data_vars.items():
+        if not _of_patients(variable):
+            dataset[name] = variable.compute()
+        dataset[name].attrs.clear()
+        dataset[name].encoding.clear()
+    return dataset
 
 
 def described(layout: Layout, segments: Sequence[Segment]) -> str:

@@ -53,6 +53,11 @@ def log_likelihood(
     return evaluate_log_likelihood(with_panels_for(data, reference), parameters)
 
 
+def with_panels_at(data: JointData, parameters: Mapping[str, Any] | xr.Dataset) -> JointData:
+    """`data` with panels that are accurate at the given sets, such as draws of a posterior: 48 are looked at."""
+    return with_panels_for(data, _some_of(data, _stacked(_parameter_sets(data, parameters))))
+
+
 def evaluate_log_likelihood(data: JointData, parameters: Mapping[str, Any] | xr.Dataset) -> xr.Dataset:
     """`log_likelihood` on data already prepared: for many parameter sets one after another."""
     sets = _parameter_sets(data, parameters)

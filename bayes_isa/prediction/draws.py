@@ -11,6 +11,7 @@ from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
 from bayes_isa.inference.storage import spec_of, stack_draws, trial_of
 from bayes_isa.model.joint_data import JointData, prepare
+from bayes_isa.model.likelihood import with_panels_at
 from bayes_isa.model.spec import ModelSpec
 
 
@@ -57,7 +58,8 @@ def thinned(
     Raises ModelError for a fit without posterior, or of other patients than the trial's.
     """
     draws = thin(fit, n_draws)
-    data = prepare(trial_of(fit) if trial is None else trial, spec_of(fit) if spec is None else spec)
+    chosen = spec_of(fit) if spec is None else spec
+    data = prepare(trial_of(fit) if trial is None else trial, chosen, rough=True)
     if [str(i) for i in draws["patient"].to_numpy()] != data.patient_ids:
         raise ModelError("the trial is not the one that was fitted, or its patients are in another order")
-    return Thinned(data, draws)
+    return Thinned(with_panels_at(data, draws), draws)
