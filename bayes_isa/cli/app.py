@@ -121,7 +121,7 @@ def quickstart(
     ),
     chains: Annotated[int, typer.Option(min=1, help="Independent chains.")] = 4,
     draws: Annotated[int, typer.Option(min=1, help="Draws kept per chain.")] = 1000,
-    tune: Annotated[int, typer.Option(min=1, help="Warm-up draws per chain, thrown away.")] = 400,
+    tune: Annotated[int, typer.Option(min=1, help="Warm-up draws per chain, thrown away.")] = 500,
     trials: Annotated[int, typer.Option(min=1, help="Simulated trials.")] = 300,
     seed: Seed = 1,
     resume: Annotated[
