@@ -118,6 +118,7 @@ def test_moments_are_those_of_draws_of_the_missing_values(data: JointData, fit: 
             assert np.abs([np.corrcoef(left, own)[0, 1] for own in phi.T]).max() < 5.0 / np.sqrt(n)
 
 
+@pytest.mark.slow
 def test_agrees_with_quadrature_over_the_missing_value(
     data: JointData, fit: xr.DataTree, marginal: xr.Dataset
 ) -> None:

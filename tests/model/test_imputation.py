@@ -106,6 +106,7 @@ def test_missing_values_are_named_by_patient_and_covariate(model: pm.Model, tria
     assert list(model.coords["predictor_log_albumin"]) == ["intercept", "non_igg", "plasmacytoma", "log_alp"]
 
 
+@pytest.mark.slow
 def test_with_nothing_missing_it_is_the_default_model(complete: Trial) -> None:
     models = [
         build_model(complete, "weakly_informative", spec_with(missing_covariates=which))
@@ -206,6 +207,7 @@ def test_gradients_flow_through_missing_values(model: pm.Model) -> None:
     assert place == gradient.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "choices",
     [
