@@ -10,6 +10,11 @@ import pytest
 import xarray as xr
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Notebooks first: they take minutes, in which the other workers would have nothing left to do."""
+    items.sort(key=lambda item: item.path.parent.name != "notebooks")
+
+
 @pytest.fixture(scope="session")
 def sampled_near_the_truth() -> Callable[..., xr.DataTree]:
     """Makes a fit as `bayes_isa.fit` returns it, of independent draws around the true parameters."""
