@@ -17,8 +17,8 @@ import xarray as xr
 from bayes_isa.data.covariates import find_covariate
 from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.inference.chains import ChainProgress, Job, run_jobs
+from bayes_isa.inference.compiled_model import compiled_model
 from bayes_isa.inference.settings import TARGET_ACCEPT, SamplerSettings
-from bayes_isa.inference.starts import compiled_model
 from bayes_isa.inference.storage import FORMAT, trial_dataset
 from bayes_isa.model.build import KPD_UNITS, UNITS, record_of
 from bayes_isa.model.imputation import imputed

@@ -15,13 +15,13 @@ import xarray as xr
 
 from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.inference.chains import ChainProgress, run_jobs
+from bayes_isa.inference.compiled_model import compiled_model
 from bayes_isa.inference.disk import require_space, require_writable, told_as_model_error
 from bayes_isa.inference.fit import fit_without_draws, units_of
 from bayes_isa.inference.run_store import RunStore, Stretch
 from bayes_isa.inference.same_run import require_same_run
 from bayes_isa.inference.segments import STATS, Layout
 from bayes_isa.inference.settings import SamplerSettings
-from bayes_isa.inference.starts import compiled_model
 from bayes_isa.inference.storage import load_fit
 
 _CHUNK_DRAWS = 16  # of the sampler's store

@@ -1,4 +1,4 @@
-"""The compiled model, and where its chains start."""
+"""Where chains start."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import pymc as pm
 _SCATTER = 0.2
 
 
-def compiled_model(model: pm.Model) -> Any:
-    """`model` compiled for nutpie, its chains starting scattered around the model's own starting values."""
-    import nutpie
-
-    jittered = _individual(model) | _correlations(model)
-    return nutpie.compile_pymc_model(
-        model, backend="numba", initial_points=_scattered_starts(model), jitter_rvs=jittered
-    )
+def initial_points(model: pm.Model) -> dict[str, Any]:
+    """Arguments `initial_points` and `jitter_rvs` of nutpie: chains scattered around the model's own starts."""
+    return {
+        "initial_points": _scattered_starts(model),
+        "jitter_rvs": _individual(model) | _correlations(model),
+    }
 
 
 def _individual(model: pm.Model) -> set[Any]:

@@ -158,7 +158,7 @@ class _Priors:
             if data.spec.covariate_prior == "horseshoe"
             else self._one_by_one(target, names)
         )
-        return pt.dot(filled(matrix, self.complete, f"covariates_{target}"), beta)
+        return pt.sum(filled(matrix, self.complete, f"covariates_{target}") * beta, axis=1)
 
     def _one_by_one(self, target: str, names: list[str]) -> Any:
         dist, kwargs = vector_prior([self.priors.covariate_effect(target, name) for name in names])

@@ -9,7 +9,7 @@ import numpy as np
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
-from numba import njit
+from numba import njit, types
 from pymc.logprob.transforms import Transform
 from pytensor.gradient import DisconnectedType, disconnected_type
 from pytensor.graph.basic import Apply, Variable
@@ -18,7 +18,7 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 
 from bayes_isa.kernels.response import Window
 from bayes_isa.kernels.whitening import Whitening, unwhiten, unwhiten_pullback, whiten
-from bayes_isa.model.op import kernel_version
+from bayes_isa.model.compiled import MATRIX, NUMBER, VECTOR, by_name, kernel_version
 from bayes_isa.model.packing import pack_coordinates, unpack_coordinates
 from bayes_isa.model.prior import Prior
 
@@ -42,9 +42,13 @@ class _CoordinateOp(Op):
         """Makers of the output variables."""
         return self.output_types
 
+    def function_of(self, spread: Any) -> Any:
+        """Compiled function for a spread of that many dimensions."""
+        return self.function(self.saturation, MATRIX if spread.ndim == 2 else VECTOR)
+
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
-        # As Python, which calls kernels whose compiled code is on disk: compiling the whole takes seconds.
-        outputs = self.function(self.saturation).py_func(*inputs)
+        # As Python, which calls kernels whose compiled code is on disk.
+        outputs = self.function_of(inputs[2]).py_func(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         for storage, value in zip(output_storage, outputs, strict=True):
             storage[0] = np.asarray(value)
@@ -56,8 +60,8 @@ class Unwhiten(_CoordinateOp):
     output_types = (pt.dmatrix, pt.dvector)
 
     @staticmethod
-    def function(saturation: float) -> Any:
-        return _unwhiten_function(saturation)
+    def function(saturation: float, spread: types.Array) -> Any:
+        return _unwhiten_function(saturation, spread)
 
     def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
         return [input_shapes[0], (input_shapes[0][0],)]
@@ -83,8 +87,8 @@ class UnwhitenPullback(_CoordinateOp):
         return pt.dmatrix, pt.dmatrix, pt.dmatrix if variables[2].type.ndim == 2 else pt.dvector, pt.dscalar
 
     @staticmethod
-    def function(saturation: float) -> Any:
-        return _pullback_function(saturation)
+    def function(saturation: float, spread: types.Array) -> Any:
+        return _pullback_function(saturation, spread)
 
     def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
         return [input_shapes[0], input_shapes[1], input_shapes[2], ()]
@@ -96,57 +100,103 @@ class Whiten(_CoordinateOp):
     output_types = (pt.dmatrix,)
 
     @staticmethod
-    def function(saturation: float) -> Any:
-        return _whiten_function(saturation)
+    def function(saturation: float, spread: types.Array) -> Any:
+        return _whiten_function(saturation, spread)
 
     def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
         return [input_shapes[0]]
 
 
 @cache
-def _unwhiten_function(saturation: float) -> Any:
+def _unwhiten_function(saturation: float, spread: types.Array) -> Any:
+    version = kernel_version()  # numba's disk cache tells code apart by it
+
+    def kernel(eps, mean, spread, k, packed, phi, log_jacobian):
+        _ = version
+        window, whitening = unpack_coordinates(packed, eps.shape[1], saturation)
+        unwhiten(window, whitening, eps, mean, spread, k, phi, log_jacobian)
+
+    signature = types.none(MATRIX, MATRIX, spread, NUMBER, MATRIX, MATRIX, VECTOR)
+    fill = by_name(f"unwhiten_{saturation}_{spread.ndim}", signature, kernel)
+
     @njit
     def unwhiten_op(eps, mean, spread, k, packed):
-        window, whitening = unpack_coordinates(packed, eps.shape[1], saturation)
         phi, log_jacobian = np.empty(eps.shape), np.empty(eps.shape[0])
-        unwhiten(window, whitening, eps, mean, spread, k.item(), phi, log_jacobian)
+        own = np.ascontiguousarray
+        fill((own(eps), own(mean), own(spread), k.item(), own(packed), phi, log_jacobian))
         return phi, log_jacobian
 
     return unwhiten_op
 
 
 @cache
-def _whiten_function(saturation: float) -> Any:
+def _whiten_function(saturation: float, spread: types.Array) -> Any:
+    version = kernel_version()
+
+    def kernel(phi, mean, spread, k, packed, eps):
+        _ = version
+        window, whitening = unpack_coordinates(packed, phi.shape[1], saturation)
+        whiten(window, whitening, phi, mean, spread, k, eps)
+
+    signature = types.none(MATRIX, MATRIX, spread, NUMBER, MATRIX, MATRIX)
+    fill = by_name(f"whiten_{saturation}_{spread.ndim}", signature, kernel)
+
     @njit
     def whiten_op(phi, mean, spread, k, packed):
-        window, whitening = unpack_coordinates(packed, phi.shape[1], saturation)
         eps = np.empty(phi.shape)
-        whiten(window, whitening, phi, mean, spread, k.item(), eps)
+        own = np.ascontiguousarray
+        fill((own(phi), own(mean), own(spread), k.item(), own(packed), eps))
         return eps
 
     return whiten_op
 
 
 @cache
-def _pullback_function(saturation: float) -> Any:
-    @njit
-    def pullback_op(eps, mean, spread, k, packed, to_phi, to_log_jacobian):
+def _pullback_function(saturation: float, spread: types.Array) -> Any:
+    version = kernel_version()
+
+    def kernel(eps, mean, spread, k, packed, to_phi, to_log_jacobian, to_eps, to_mean, to_spread, to_k):
+        _ = version
         window, whitening = unpack_coordinates(packed, eps.shape[1], saturation)
-        to_eps, to_mean, to_spread = np.empty(eps.shape), np.empty(eps.shape), np.empty(spread.shape)
-        to_k = unwhiten_pullback(
+        to_k[0] = unwhiten_pullback(
             window,
             whitening,
             eps,
             mean,
             spread,
-            k.item(),
+            k,
             to_phi,
             to_log_jacobian,
             to_eps,
             to_mean,
             to_spread,
         )
-        return to_eps, to_mean, to_spread, np.array(to_k)
+
+    inputs = (MATRIX, MATRIX, spread, NUMBER, MATRIX, MATRIX, VECTOR)
+    signature = types.none(*inputs, MATRIX, MATRIX, spread, VECTOR)
+    fill = by_name(f"unwhiten_pullback_{saturation}_{spread.ndim}", signature, kernel)
+
+    @njit
+    def pullback_op(eps, mean, spread, k, packed, to_phi, to_log_jacobian):
+        to_eps, to_mean, to_spread = np.empty(eps.shape), np.empty(eps.shape), np.empty(spread.shape)
+        to_k = np.empty(1)
+        own = np.ascontiguousarray
+        fill(
+            (
+                own(eps),
+                own(mean),
+                own(spread),
+                k.item(),
+                own(packed),
+                own(to_phi),
+                own(to_log_jacobian),
+                to_eps,
+                to_mean,
+                to_spread,
+                to_k,
+            )
+        )
+        return to_eps, to_mean, to_spread, to_k.reshape(())
 
     return pullback_op
 
@@ -155,7 +205,7 @@ def _pullback_function(saturation: float) -> Any:
 @register_funcify_default_op_cache_key(UnwhitenPullback)
 @register_funcify_default_op_cache_key(Whiten)
 def _(op: _CoordinateOp, node: Apply, **kwargs: Any) -> Any:
-    return op.function(op.saturation), kernel_version()
+    return op.function_of(node.inputs[2]), kernel_version()
 
 
 class ResponseCoordinates(Transform):

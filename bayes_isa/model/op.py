@@ -6,15 +6,13 @@ partial derivatives from the same pass; its pullback only multiplies. `Measureme
 
 from __future__ import annotations
 
-import zlib
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from numba import njit
+from numba import njit, types
 from pytensor.gradient import DisconnectedType, disconnected_type
 from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
@@ -25,6 +23,7 @@ from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.quadrature import gauss_legendre
 from bayes_isa.kernels.residual import Residual
 from bayes_isa.kernels.trajectory import Design, pull_back, trajectory
+from bayes_isa.model.compiled import FLAGS, INTEGERS, MATRIX, NUMBER, VECTOR, by_name, kernel_version
 from bayes_isa.model.packing import N_MEASUREMENTS, pack_design, unpack_design
 
 _N_PARAMETERS = 6
@@ -69,7 +68,7 @@ class JointTrajectory(Op):
         return [(measurements,), (patients,), (patients,), (measurements, 6), (patients, 10), (patients, 10)]
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
-        outputs = _trajectory_function(self.shape, self.order)(*inputs)
+        outputs = _trajectory_function(self.shape, self.order).py_func(*inputs)
         for storage, value in zip(output_storage, outputs, strict=True):
             storage[0] = value
 
@@ -102,7 +101,7 @@ class TrajectoryPullback(Op):
         return [(input_shapes[1][0], 6), (4,)]
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
-        output_storage[0][0], output_storage[1][0] = _pullback_function(*inputs)
+        output_storage[0][0], output_storage[1][0] = _pullback_function().py_func(*inputs)
 
 
 class MeasurementTerm(Op):
@@ -134,7 +133,7 @@ class MeasurementTerm(Op):
         return [(input_shapes[0][0],), (input_shapes[0][0], 4)]
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
-        output_storage[0][0], output_storage[1][0] = _measurement_function(*inputs)
+        output_storage[0][0], output_storage[1][0] = _measurement_function().py_func(*inputs)
 
     def pullback(
         self, inputs: list[Variable], outputs: list[Variable], cotangents: list[Variable]
@@ -166,43 +165,37 @@ def _is_disconnected(variable: Variable) -> bool:
 
 
 @cache
-def kernel_version() -> int:
-    """Changes with the kernel's sources, so that PyTensor's disk cache never serves code of an older kernel."""
-    sources = sorted(
-        (file.name, file.read_bytes())
-        for folder in ("bayes_isa.kernels", "bayes_isa.model")
-        for file in resources.files(folder).iterdir()
-        if file.name.endswith(".py")
-        and (folder.endswith("kernels") or file.name in ("op.py", "coordinates.py", "packing.py"))
-    )
-    return zlib.crc32(repr(sources).encode())
-
-
-@cache
 def _trajectory_function(shape: Shape, order: int) -> Any:
     rule = gauss_legendre(order)
+    version = kernel_version()  # numba's disk cache tells code apart by it
 
-    @njit
-    def joint_trajectory(phi, k, hazard_lp, beta_link, te, s, floats, integers):
-        design = unpack_design(floats, integers)
-        n_measurements = design.measurement_day.size
-        n_patients = design.event_day.size
-        log_m = np.empty(n_measurements)
-        cumulative_hazard = np.empty(n_patients)
-        log_event = np.empty(n_patients)
-        by_marker = np.empty((n_measurements, 6))
-        by_cumulative = np.empty((n_patients, 10))
-        by_log_event = np.empty((n_patients, 10))
+    def kernel(
+        phi,
+        k,
+        hazard_lp,
+        beta_link,
+        te,
+        s,
+        floats,
+        integers,
+        log_m,
+        cumulative_hazard,
+        log_event,
+        by_marker,
+        by_cumulative,
+        by_log_event,
+    ):
+        _ = version
         trajectory(
-            design,
+            unpack_design(floats, integers),
             rule,
             shape,
-            np.ascontiguousarray(phi),
-            k.item(),
-            np.ascontiguousarray(hazard_lp),
-            beta_link.item(),
-            te.item(),
-            s.item(),
+            phi,
+            k,
+            hazard_lp,
+            beta_link,
+            te,
+            s,
             log_m,
             cumulative_hazard,
             log_event,
@@ -210,38 +203,131 @@ def _trajectory_function(shape: Shape, order: int) -> Any:
             by_cumulative,
             by_log_event,
         )
+
+    parameters = (MATRIX, NUMBER, VECTOR, NUMBER, NUMBER, NUMBER)
+    outputs = (VECTOR, VECTOR, VECTOR, MATRIX, MATRIX, MATRIX)
+    name = f"trajectory_{order}_{'_'.join(str(value) for value in shape)}"
+    fill = by_name(name, types.none(*parameters, VECTOR, INTEGERS, *outputs), kernel)
+
+    @njit
+    def joint_trajectory(phi, k, hazard_lp, beta_link, te, s, floats, integers):
+        n_patients, n_measurements = phi.shape[0], integers[N_MEASUREMENTS]
+        log_m = np.empty(n_measurements)
+        cumulative_hazard = np.empty(n_patients)
+        log_event = np.empty(n_patients)
+        by_marker = np.empty((n_measurements, 6))
+        by_cumulative = np.empty((n_patients, 10))
+        by_log_event = np.empty((n_patients, 10))
+        fill(
+            (
+                np.ascontiguousarray(phi),
+                k.item(),
+                np.ascontiguousarray(hazard_lp),
+                beta_link.item(),
+                te.item(),
+                s.item(),
+                floats,
+                integers,
+                log_m,
+                cumulative_hazard,
+                log_event,
+                by_marker,
+                by_cumulative,
+                by_log_event,
+            )
+        )
         return log_m, cumulative_hazard, log_event, by_marker, by_cumulative, by_log_event
 
     return joint_trajectory
 
 
-@njit
-def _pullback_function(
-    to_log_m, to_cumulative, to_log_event, by_marker, by_cumulative, by_log_event, floats, integers
-):
-    to_individual = np.empty((to_cumulative.size, 6))
-    to_shared = np.empty(4)
-    pull_back(
-        unpack_design(floats, integers),
+@cache
+def _pullback_function() -> Any:
+    version = kernel_version()
+
+    def kernel(
         to_log_m,
         to_cumulative,
         to_log_event,
         by_marker,
         by_cumulative,
         by_log_event,
+        floats,
+        integers,
         to_individual,
         to_shared,
-    )
-    return to_individual, to_shared
+    ):
+        _ = version
+        pull_back(
+            unpack_design(floats, integers),
+            to_log_m,
+            to_cumulative,
+            to_log_event,
+            by_marker,
+            by_cumulative,
+            by_log_event,
+            to_individual,
+            to_shared,
+        )
+
+    arguments = (*[VECTOR] * 3, *[MATRIX] * 3, VECTOR, INTEGERS, MATRIX, VECTOR)
+    fill = by_name("pullback", types.none(*arguments), kernel)
+
+    @njit
+    def pullback(
+        to_log_m, to_cumulative, to_log_event, by_marker, by_cumulative, by_log_event, floats, integers
+    ):
+        to_individual = np.empty((to_cumulative.size, 6))
+        to_shared = np.empty(4)
+        fill(
+            (
+                np.ascontiguousarray(to_log_m),
+                np.ascontiguousarray(to_cumulative),
+                np.ascontiguousarray(to_log_event),
+                np.ascontiguousarray(by_marker),
+                np.ascontiguousarray(by_cumulative),
+                np.ascontiguousarray(by_log_event),
+                floats,
+                integers,
+                to_individual,
+                to_shared,
+            )
+        )
+        return to_individual, to_shared
+
+    return pullback
 
 
-@njit
-def _measurement_function(log_m, value, below, sigma_add, sigma_prop, nu):
-    term = np.empty(log_m.size)
-    partial = np.empty((log_m.size, 4))
-    residual = Residual(sigma_add.item(), sigma_prop.item(), nu.item())
-    measurement_terms(log_m, value, below, residual, term, partial)
-    return term, partial
+@cache
+def _measurement_function() -> Any:
+    version = kernel_version()
+
+    def kernel(log_m, value, below, sigma_add, sigma_prop, nu, term, partial):
+        _ = version
+        measurement_terms(log_m, value, below, Residual(sigma_add, sigma_prop, nu), term, partial)
+
+    arguments = (VECTOR, VECTOR, FLAGS, NUMBER, NUMBER, NUMBER, VECTOR, MATRIX)
+    fill = by_name("measurements", types.none(*arguments), kernel)
+
+    @njit
+    def measurement_function(log_m, value, below, sigma_add, sigma_prop, nu):
+        term = np.empty(log_m.size)
+        partial = np.empty((log_m.size, 4))
+        fill(
+            (
+                np.ascontiguousarray(log_m),
+                np.ascontiguousarray(value),
+                np.ascontiguousarray(below),
+                sigma_add.item(),
+                sigma_prop.item(),
+                nu.item(),
+                term,
+                partial,
+            )
+        )
+        return term, partial
+
+    return measurement_function
 
 
 @register_funcify_default_op_cache_key(JointTrajectory)
@@ -251,9 +337,9 @@ def _(op: JointTrajectory, node: Apply, **kwargs: Any) -> Any:
 
 @register_funcify_default_op_cache_key(TrajectoryPullback)
 def _(op: TrajectoryPullback, node: Apply, **kwargs: Any) -> Any:
-    return _pullback_function, kernel_version()
+    return _pullback_function(), kernel_version()
 
 
 @register_funcify_default_op_cache_key(MeasurementTerm)
 def _(op: MeasurementTerm, node: Apply, **kwargs: Any) -> Any:
-    return _measurement_function, kernel_version()
+    return _measurement_function(), kernel_version()

@@ -48,43 +48,41 @@ def unpack_design(floats: np.ndarray, integers: np.ndarray) -> Design:
 
 
 def pack_coordinates(window: Window, whitening: Whitening) -> np.ndarray:
-    """All arrays of the response coordinates, one row a patient."""
+    """All arrays of the response coordinates one after another, shaped as if each patient had a row."""
     fields = [*window[:-1], *whitening]
-    return np.concatenate([field.reshape(len(field), -1).astype(float) for field in fields], axis=1)
+    whole = np.concatenate([np.ravel(field).astype(float) for field in fields])
+    return whole.reshape(len(window[0]), -1)
 
 
 @njit(inline="always")
-def _columns(packed, start, width):
-    return np.ascontiguousarray(packed[:, start : start + width])
-
-
-@njit
 def unpack_coordinates(packed: np.ndarray, d: int, saturation: float) -> tuple[Window, Whitening]:
-    """Copies of what `pack_coordinates` packed, d individual parameters."""
+    """Views of what `pack_coordinates` packed, d individual parameters; `open` alone, once numbers, is a copy."""
     n = packed.shape[0]
-    at_effect = 3 + INTERVALS
-    at_dexamethasone = at_effect + INTERVALS * SAMPLES
-    at_open = at_dexamethasone + INTERVALS
-    at_curvature = at_open + 1
-    at_pull = at_curvature + d * d
-    at_linear = at_pull + d
-    at_offset = at_linear + d * d
+    flat = packed.reshape(packed.size)
+    at_effect = n * (3 + INTERVALS)
+    at_dexamethasone = at_effect + n * INTERVALS * SAMPLES
+    at_open = at_dexamethasone + n * INTERVALS
+    at_curvature = at_open + n
+    at_pull = at_curvature + n * d * d
+    at_linear = at_pull + n * d
+    at_offset = at_linear + n * d * d
+    at_scale, at_below, at_above = at_offset + n * d, at_offset + 2 * n * d, at_offset + 3 * n * d
     window = Window(
-        np.ascontiguousarray(packed[:, 0]),
-        np.ascontiguousarray(packed[:, 1]),
-        _columns(packed, 2, INTERVALS + 1),
-        _columns(packed, at_effect, INTERVALS * SAMPLES).reshape((n, INTERVALS, SAMPLES)),
-        _columns(packed, at_dexamethasone, INTERVALS),
-        packed[:, at_open] > 0.5,
+        flat[:n],
+        flat[n : 2 * n],
+        flat[2 * n : at_effect].reshape((n, INTERVALS + 1)),
+        flat[at_effect:at_dexamethasone].reshape((n, INTERVALS, SAMPLES)),
+        flat[at_dexamethasone:at_open].reshape((n, INTERVALS)),
+        flat[at_open:at_curvature] > 0.5,
         saturation,
     )
     whitening = Whitening(
-        _columns(packed, at_curvature, d * d).reshape((n, d, d)),
-        _columns(packed, at_pull, d),
-        _columns(packed, at_linear, d * d).reshape((n, d, d)),
-        _columns(packed, at_offset, d),
-        _columns(packed, at_offset + d, d),
-        _columns(packed, at_offset + 2 * d, d),
-        _columns(packed, at_offset + 3 * d, d),
+        flat[at_curvature:at_pull].reshape((n, d, d)),
+        flat[at_pull:at_linear].reshape((n, d)),
+        flat[at_linear:at_offset].reshape((n, d, d)),
+        flat[at_offset:at_scale].reshape((n, d)),
+        flat[at_scale:at_below].reshape((n, d)),
+        flat[at_below:at_above].reshape((n, d)),
+        flat[at_above : at_above + n * d].reshape((n, d)),
     )
     return window, whitening

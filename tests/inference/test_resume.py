@@ -23,12 +23,12 @@ import xarray as xr
 from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.inference import fit as fit_module
 from bayes_isa.inference import resume as resume_module
+from bayes_isa.inference.compiled_model import compiled_model
 from bayes_isa.inference.diagnose import diagnose
 from bayes_isa.inference.fit import fit
 from bayes_isa.inference.resume import bytes_needed
 from bayes_isa.inference.run_store import RunStore, remove_run
 from bayes_isa.inference.settings import SamplerSettings
-from bayes_isa.inference.starts import compiled_model
 from bayes_isa.inference.storage import load_fit, save_fit, without_individuals
 
 from . import toy
