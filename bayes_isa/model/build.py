@@ -31,6 +31,7 @@ from bayes_isa.model.op import JointTrajectory, MeasurementTerm, design_inputs
 from bayes_isa.model.population import Population
 from bayes_isa.model.prior import vector_prior
 from bayes_isa.model.priors import PriorSet, load_priors
+from bayes_isa.model.products import times_vector
 from bayes_isa.model.random_effects import RandomEffects, correlation, individuals
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.model.warm_start import WarmStart, warm_start
@@ -158,7 +159,7 @@ class _Priors:
             if data.spec.covariate_prior == "horseshoe"
             else self._one_by_one(target, names)
         )
-        return pt.sum(filled(matrix, self.complete, f"covariates_{target}") * beta, axis=1)
+        return times_vector(filled(matrix, self.complete, f"covariates_{target}"), beta)
 
     def _one_by_one(self, target: str, names: list[str]) -> Any:
         dist, kwargs = vector_prior([self.priors.covariate_effect(target, name) for name in names])

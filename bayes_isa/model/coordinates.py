@@ -21,6 +21,7 @@ from bayes_isa.kernels.whitening import Whitening, unwhiten, unwhiten_pullback, 
 from bayes_isa.model.compiled import MATRIX, NUMBER, VECTOR, by_name, kernel_version
 from bayes_isa.model.packing import pack_coordinates, unpack_coordinates
 from bayes_isa.model.prior import Prior
+from bayes_isa.model.products import times_matrix
 
 
 class _CoordinateOp(Op):
@@ -226,8 +227,8 @@ class ResponseCoordinates(Transform):
         spread = omega[0] if omega.ndim == 2 else omega
         if self.correlated:
             factor = inputs[-3][0] if inputs[-3].ndim == 3 else inputs[-3]
-            half = pt.linalg.solve_triangular(factor, pt.diag(1.0 / spread), lower=True)
-            spread = pt.dot(half.T, half)
+            half = _standardising(factor, spread)
+            spread = times_matrix(half.T, half)
         return [point, mean, spread, k.ravel()[0], constants]
 
     def backward(self, value: Any, *inputs: Any) -> Any:
@@ -284,14 +285,19 @@ def phi_in_response_coordinates(
     )
 
 
+def _standardising(factor: Any, omega: Any) -> Any:
+    """L^-1 diag(1 / omega) (d, d), which makes random effects independent and of SD 1."""
+    return pt.linalg.solve_triangular(factor, pt.diag(1.0 / omega), lower=True)
+
+
 def correlated_logp(phi: Any, mean: Any, omega: Any, cholesky: Any) -> Any:
     """log density (n_patients,) of phi ~ Normal(mean, diag(omega) L L' diag(omega)), L (d, d) the `cholesky` factor."""
     factor = (
         cholesky[0] if cholesky.ndim == 3 else cholesky
     )  # CustomDist broadcasts its parameters over patients
-    z = pt.linalg.solve_triangular(factor, ((phi - mean) / omega).T, lower=True)
+    z = times_matrix(phi - mean, _standardising(factor, omega[0] if omega.ndim == 2 else omega).T)
     log_determinant = pt.sum(pt.log(omega), axis=-1) + pt.sum(pt.log(pt.diagonal(factor)))
-    return -0.5 * pt.sum(z**2 + np.log(2.0 * np.pi), axis=0) - log_determinant
+    return -0.5 * pt.sum(z**2 + np.log(2.0 * np.pi), axis=1) - log_determinant
 
 
 class EffectAtReference(Transform):

@@ -18,6 +18,7 @@ from bayes_isa.model.imputation import (
     imputed,
     residual_sd_of,
 )
+from bayes_isa.model.products import times_vector
 
 
 def imputed_covariates(imputation: Imputation | None) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def imputed_covariates(imputation: Imputation | None) -> dict[str, Any]:
     predictors = pytensor.shared(imputation.values, name="covariate_predictors")
     for j, name in enumerate(imputation.names):
         coefficients, sd = _parameters(imputation, j)
-        mean = coefficients[0] + pt.dot(predictors, coefficients[1 : 1 + len(imputation.predictors)])
+        mean = coefficients[0] + times_vector(predictors, coefficients[1 : 1 + len(imputation.predictors)])
         for place, earlier in enumerate(complete.values(), start=1 + len(imputation.predictors)):
             mean = mean + coefficients[place] * earlier
         complete[name] = _completed(imputation, j, mean, sd)

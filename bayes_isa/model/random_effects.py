@@ -13,6 +13,7 @@ from bayes_isa.errors import ModelError
 from bayes_isa.model.coordinates import phi_in_response_coordinates
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.prior import Prior
+from bayes_isa.model.products import times_matrix
 from bayes_isa.model.warm_start import WarmStart
 
 
@@ -29,7 +30,7 @@ class RandomEffects:
 
     def at(self, z: Any) -> Any:
         """phi (n_patients, d) at independent standard normal z (n_patients, d)."""
-        return self.mean + self.omega * (z if self.cholesky is None else pt.dot(z, self.cholesky.T))
+        return self.mean + self.omega * (z if self.cholesky is None else times_matrix(z, self.cholesky.T))
 
 
 def correlation(prior: Prior, names: tuple[str, ...], start: np.ndarray) -> Any:
@@ -47,7 +48,7 @@ def correlation(prior: Prior, names: tuple[str, ...], start: np.ndarray) -> Any:
     factor = pm.LKJCorr(
         "correlation_cholesky", n=d, eta=prior.kwargs["eta"], dims=dims, initval=np.linalg.cholesky(start)
     )
-    pm.Deterministic("correlation", pt.dot(factor, factor.T), dims=dims)
+    pm.Deterministic("correlation", times_matrix(factor, factor.T), dims=dims)
     return factor
 
 

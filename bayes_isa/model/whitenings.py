@@ -174,7 +174,7 @@ def _whitening(
     return Whitening(*(np.ascontiguousarray(array) for array in arrays)), usable
 
 
-@njit(cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy")
 def _fit_bends(x, by_x, scales, bends, scale, below, above):
     """For each patient and axis the scale and bends with the least mean |force + eps|^2 (the Fisher divergence).
 
@@ -207,7 +207,7 @@ def _fit_bends(x, by_x, scales, bends, scale, below, above):
                     scale[i, j], below[i, j], above[i, j] = c, best_below, best_above
 
 
-@njit(cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy")
 def _roughness(x, by_x, scale, below, above):
     """Variance over draws of |force|^2 in eps over 2 d, 1 for a standard normal, plus mean |force + eps|^2 over d.
 

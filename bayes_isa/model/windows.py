@@ -114,7 +114,7 @@ def psi_all(window: Window, phi: np.ndarray, k: float) -> np.ndarray:
     return psi
 
 
-@njit(cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy")
 def _map_all(window, psi, k, phi, log_jacobian, by_psi, log_jacobian_by_psi):
     by_k = np.empty(psi.shape[1])
     for i in range(psi.shape[0]):
@@ -122,7 +122,7 @@ def _map_all(window, psi, k, phi, log_jacobian, by_psi, log_jacobian_by_psi):
         phi_by_psi(window, i, psi[i], k, by_psi[i], by_k, log_jacobian_by_psi[i])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy")
 def _psi_all(window, phi, k, psi):
     for i in range(phi.shape[0]):
         psi_from_phi(window, i, phi[i], k, psi[i])

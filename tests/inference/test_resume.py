@@ -240,6 +240,15 @@ def test_what_the_writer_left_unnamed_is_ignored(store: Path) -> None:
 # Stopped -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Python as started from a terminal: a shell has what it starts in the background ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_keeps_every_draw_and_the_run_goes_on(model: pm.Model, tmp_path: Path) -> None:
     store = tmp_path / "run.zarr"
     done = threading.Event()
@@ -264,6 +273,7 @@ def test_ctrl_c_keeps_every_draw_and_the_run_goes_on(model: pm.Model, tmp_path: 
     assert_begins_with(resumed(model, store, max(have) + 5), before, min(have))
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_in_memory_keeps_the_draws_that_all_chains_have(model: pm.Model) -> None:
     def press(states: Any) -> None:
         if not pressed.is_set() and min(state.finished_draws for state in states) > 150:
