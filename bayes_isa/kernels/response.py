@@ -53,6 +53,9 @@ class _Integral(NamedTuple):
     by_k: float
 
 
+N_INTEGRALS = 8  # numbers that `phi_from_psi` leaves for `phi_by_psi`: those of ta and of tb
+
+
 @njit(inline="always", error_model="numpy", fastmath=FASTMATH)
 def _mean_effect(concentration, ec50, saturation):
     """Mean of E over concentrations, and its derivative by log EC50."""
@@ -91,6 +94,20 @@ def _kill_integrals(window, i, r, ec50, k):
 
 
 @njit(inline="always", error_model="numpy")
+def _keep(at_a, at_b, integrals):
+    integrals[0], integrals[1], integrals[2], integrals[3] = at_a.value, at_a.by_r, at_a.by_ec50, at_a.by_k
+    integrals[4], integrals[5], integrals[6], integrals[7] = at_b.value, at_b.by_r, at_b.by_ec50, at_b.by_k
+
+
+@njit(inline="always", error_model="numpy")
+def _kept(integrals):
+    return (
+        _Integral(integrals[0], integrals[1], integrals[2], integrals[3]),
+        _Integral(integrals[4], integrals[5], integrals[6], integrals[7]),
+    )
+
+
+@njit(inline="always", error_model="numpy")
 def _split(difference, v):
     """Growth g, kill q > 0 with g - q = difference and g q = e^v, without cancellation; and g + q."""
     product = math.exp(v)
@@ -103,9 +120,10 @@ def _split(difference, v):
 
 
 @njit(inline="always", error_model="numpy")
-def _phi_from_open(window, i, psi, k, phi):
+def _phi_from_open(window, i, psi, k, phi, integrals):
     ec50 = math.exp(psi[3]) if psi.size == 5 else 0.0
-    _, at_b = _kill_integrals(window, i, math.exp(psi[2]), ec50, k)
+    at_a, at_b = _kill_integrals(window, i, math.exp(psi[2]), ec50, k)
+    _keep(at_a, at_b, integrals)
     phi[0] = psi[0]
     phi[1] = 0.5 * (psi[1] + psi[-1]) - math.log(window.tb[i])
     phi[2] = 0.5 * (psi[1] - psi[-1]) - math.log(at_b.value)
@@ -114,10 +132,9 @@ def _phi_from_open(window, i, psi, k, phi):
 
 
 @njit(inline="always", error_model="numpy")
-def _phi_by_open(window, i, psi, k, by_psi, by_k):
+def _phi_by_open(psi, integrals, by_psi, by_k):
     d = psi.size
-    ec50 = math.exp(psi[3]) if d == 5 else 0.0
-    _, at_b = _kill_integrals(window, i, math.exp(psi[2]), ec50, k)
+    _, at_b = _kept(integrals)
     by_psi[0, 0] = 1.0
     by_psi[1, 1] = 0.5
     by_psi[1, d - 1] = 0.5
@@ -132,14 +149,17 @@ def _phi_by_open(window, i, psi, k, by_psi, by_k):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def phi_from_psi(window: Window, i: int, psi: np.ndarray, k: float, phi: np.ndarray) -> float:
-    """Fill `phi` (d,) of patient i; returns log |d phi / d psi|."""
+def phi_from_psi(
+    window: Window, i: int, psi: np.ndarray, k: float, phi: np.ndarray, integrals: np.ndarray
+) -> float:
+    """Fill `phi` (d,) of patient i, and `integrals` (N_INTEGRALS,) for `phi_by_psi`; returns log |d phi / d psi|."""
     if window.open[i]:
-        return _phi_from_open(window, i, psi, k, phi)
+        return _phi_from_open(window, i, psi, k, phi, integrals)
     growth, kill, total = _split(psi[1], psi[2])
     r = math.exp(psi[3])
     ec50 = math.exp(psi[4]) if psi.size == 5 else 0.0
     at_a, at_b = _kill_integrals(window, i, r, ec50, k)
+    _keep(at_a, at_b, integrals)
     phi[0] = psi[0] - growth * window.ta[i] / window.tb[i] + kill * at_a.value / at_b.value
     phi[1] = math.log(growth) - math.log(window.tb[i])
     phi[2] = math.log(kill) - math.log(at_b.value)
@@ -177,22 +197,20 @@ def phi_by_psi(
     window: Window,
     i: int,
     psi: np.ndarray,
-    k: float,
+    integrals: np.ndarray,
     by_psi: np.ndarray,
     by_k: np.ndarray,
     log_jacobian: np.ndarray,
 ) -> None:
-    """Fill d phi / d psi (d, d), d phi / d k (d,) and d log|d phi / d psi| / d psi (d,)."""
+    """Fill d phi / d psi (d, d), d phi / d k (d,) and d log|d phi / d psi| / d psi (d,); first `phi_from_psi`."""
     by_psi[:] = 0.0
     by_k[:] = 0.0
     log_jacobian[:] = 0.0
     if window.open[i]:
-        _phi_by_open(window, i, psi, k, by_psi, by_k)
+        _phi_by_open(psi, integrals, by_psi, by_k)
         return
     growth, kill, total = _split(psi[1], psi[2])
-    r = math.exp(psi[3])
-    ec50 = math.exp(psi[4]) if psi.size == 5 else 0.0
-    at_a, at_b = _kill_integrals(window, i, r, ec50, k)
+    at_a, at_b = _kept(integrals)
     share = window.ta[i] / window.tb[i]
     ratio = at_a.value / at_b.value
     by_psi[0, 0] = 1.0

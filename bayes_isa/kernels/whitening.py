@@ -17,7 +17,7 @@ from numba import njit
 from numba.extending import overload
 
 from bayes_isa.kernels.bend import bent, unbent
-from bayes_isa.kernels.response import Window, phi_by_psi, phi_from_psi, psi_from_phi
+from bayes_isa.kernels.response import N_INTEGRALS, Window, phi_by_psi, phi_from_psi, psi_from_phi
 
 
 class Whitening(NamedTuple):
@@ -30,6 +30,39 @@ class Whitening(NamedTuple):
     scale: np.ndarray  # (n_patients, d)
     below: np.ndarray  # (n_patients, d) bend of S at negative eps
     above: np.ndarray  # (n_patients, d) bend of S at positive eps
+
+
+class Halfway(NamedTuple):
+    """What `unwhiten_halfway` leaves for the pullback at the same point, for each patient."""
+
+    lower: np.ndarray  # C (n_patients, d, d)
+    inverse: np.ndarray  # (n_patients, d) 1 over its diagonal
+    centre: np.ndarray  # L^-1 b
+    step: np.ndarray  # C^-T x
+    slope: np.ndarray  # of x by eps
+    log_slope: np.ndarray  # derivative of the log of that
+    integrals: np.ndarray  # (n_patients, N_INTEGRALS)
+
+
+@njit(inline="always")
+def halfway_numbers(d: int) -> int:
+    """Numbers of a `Halfway` for each patient."""
+    return d * d + 5 * d + N_INTEGRALS
+
+
+@njit(inline="always")
+def halfway_in(flat: np.ndarray, n: int, d: int) -> Halfway:
+    """A `Halfway` whose arrays are views of `flat`, n * halfway_numbers(d) numbers."""
+    after, width = n * d * d, n * d
+    return Halfway(
+        flat[:after].reshape((n, d, d)),
+        flat[after : after + width].reshape((n, d)),
+        flat[after + width : after + 2 * width].reshape((n, d)),
+        flat[after + 2 * width : after + 3 * width].reshape((n, d)),
+        flat[after + 3 * width : after + 4 * width].reshape((n, d)),
+        flat[after + 4 * width : after + 5 * width].reshape((n, d)),
+        flat[after + 5 * width : after + 5 * width + n * N_INTEGRALS].reshape((n, N_INTEGRALS)),
+    )
 
 
 @njit(inline="always", error_model="numpy")
@@ -159,20 +192,45 @@ def unwhiten(
     spread: SDs omega (d,) of independent random effects, or the precision W (d, d) of correlated ones.
     """
     n, d = eps.shape
-    lower, matrix = np.zeros((d, d)), np.empty((d, d))
-    centre, psi, inverse = np.empty(d), np.empty(d), np.empty(d)
+    halfway = halfway_in(np.empty(n * halfway_numbers(d)), n, d)
+    unwhiten_halfway(window, whitening, eps, mean, spread, k, phi, log_jacobian, halfway)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def unwhiten_halfway(
+    window: Window,
+    whitening: Whitening,
+    eps: np.ndarray,
+    mean: np.ndarray,
+    spread: np.ndarray,
+    k: float,
+    phi: np.ndarray,
+    log_jacobian: np.ndarray,
+    halfway: Halfway,
+) -> None:
+    """`unwhiten` that also fills `halfway`, so that the pullback need not come there again."""
+    n, d = eps.shape
+    matrix, psi = np.empty((d, d)), np.empty(d)
     weight, precision = _weights(spread)
     for i in range(n):
+        lower, inverse, centre, step = (
+            halfway.lower[i],
+            halfway.inverse[i],
+            halfway.centre[i],
+            halfway.step[i],
+        )
         _gaussian(whitening, i, mean[i], weight, precision, lower, inverse, matrix, centre)
         volume = 1.0
         for x in range(d):
             at = bent(eps[i, x], whitening.below[i, x], whitening.above[i, x])
-            psi[x] = whitening.scale[i, x] * at.value
-            volume *= whitening.scale[i, x] * at.slope * inverse[x]
-        _solve_upper(lower, inverse, psi)
+            step[x] = whitening.scale[i, x] * at.value
+            halfway.slope[i, x] = whitening.scale[i, x] * at.slope
+            halfway.log_slope[i, x] = at.log_slope_slope
+            volume *= halfway.slope[i, x] * inverse[x]
+        _solve_upper(lower, inverse, step)
         for x in range(d):
-            psi[x] += centre[x]
-        log_jacobian[i] = math.log(volume) + phi_from_psi(window, i, psi, k, phi[i])
+            psi[x] = centre[x] + step[x]
+        log_jacobian[i] = math.log(volume) + phi_from_psi(window, i, psi, k, phi[i], halfway.integrals[i])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -205,38 +263,38 @@ def whiten(
 def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each its own loop
     window: Window,
     whitening: Whitening,
-    eps: np.ndarray,
     mean: np.ndarray,
     spread: np.ndarray,
-    k: float,
+    halfway: Halfway,
     to_phi: np.ndarray,
     to_log_jacobian: np.ndarray,
     to_eps: np.ndarray,
     to_mean: np.ndarray,
     to_spread: np.ndarray,
 ) -> float:
-    """Derivatives by `eps`, `mean`, `spread` (filled) and k (returned) from those by `phi` and the log Jacobian."""
-    n, d = eps.shape
-    lower, matrix = np.zeros((d, d)), np.empty((d, d))
-    centre, step, psi = np.empty(d), np.empty(d), np.empty(d)
+    """Derivatives by `eps`, `mean`, `spread` (filled) and k (returned) from those by `phi` and the log Jacobian.
+
+    `halfway` as `unwhiten_halfway` left it at the same point.
+    """
+    n, d = to_phi.shape
+    psi = np.empty(d)
     weight, precision = _weights(spread)
     to_precision, along = np.zeros(precision.shape), np.empty(d)
     by_psi, by_k, by_jacobian = np.empty((d, d)), np.empty(d), np.empty(d)
     to_psi, to_centre, to_weight = np.empty(d), np.empty(d), np.zeros(d)
     to_lower, to_matrix, column = np.empty((d, d)), np.empty((d, d)), np.empty(d)
-    to_x, slope, log_slope, inverse = np.empty(d), np.empty(d), np.empty(d), np.empty(d)
+    to_x = np.empty(d)
     to_k = 0.0
     for i in range(n):
-        _gaussian(whitening, i, mean[i], weight, precision, lower, inverse, matrix, centre)
-        for x in range(d):
-            at = bent(eps[i, x], whitening.below[i, x], whitening.above[i, x])
-            step[x] = whitening.scale[i, x] * at.value
-            slope[x] = whitening.scale[i, x] * at.slope
-            log_slope[x] = at.log_slope_slope
-        _solve_upper(lower, inverse, step)
+        lower, inverse, centre, step = (
+            halfway.lower[i],
+            halfway.inverse[i],
+            halfway.centre[i],
+            halfway.step[i],
+        )
         for x in range(d):
             psi[x] = centre[x] + step[x]
-        phi_by_psi(window, i, psi, k, by_psi, by_k, by_jacobian)
+        phi_by_psi(window, i, psi, halfway.integrals[i], by_psi, by_k, by_jacobian)
         for x in range(d):
             value = to_log_jacobian[i] * by_jacobian[x]
             for j in range(d):
@@ -249,7 +307,7 @@ def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each it
         to_centre[:] = to_x
         _solve_upper(lower, inverse, to_centre)
         for x in range(d):
-            to_eps[i, x] = slope[x] * to_x[x] + to_log_jacobian[i] * log_slope[x]
+            to_eps[i, x] = halfway.slope[i, x] * to_x[x] + to_log_jacobian[i] * halfway.log_slope[i, x]
             for y in range(x + 1):
                 to_lower[x, y] = -step[x] * to_x[y]
             to_lower[x, x] -= to_log_jacobian[i] * inverse[x]

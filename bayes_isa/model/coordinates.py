@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -17,7 +18,14 @@ from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
 from bayes_isa.kernels.response import Window
-from bayes_isa.kernels.whitening import Whitening, unwhiten, unwhiten_pullback, whiten
+from bayes_isa.kernels.whitening import (
+    Whitening,
+    halfway_in,
+    halfway_numbers,
+    unwhiten_halfway,
+    unwhiten_pullback,
+    whiten,
+)
 from bayes_isa.model.compiled import MATRIX, NUMBER, VECTOR, by_name, kernel_version
 from bayes_isa.model.packing import pack_coordinates, unpack_coordinates
 from bayes_isa.model.prior import Prior
@@ -25,12 +33,14 @@ from bayes_isa.model.products import times_matrix
 
 
 class _CoordinateOp(Op):
-    """What the three Ops share: inputs (point, mean, spread, k, constants as in `pack_coordinates`, ...).
+    """What the three Ops share.
 
     spread: omega (d,) of independent random effects, or the precision (d, d) of correlated ones.
+    constants: as in `pack_coordinates`.
     """
 
     __props__ = ("saturation",)
+    spread_at = 2  # of the inputs
 
     def __init__(self, saturation: float) -> None:
         self.saturation = float(saturation)
@@ -43,56 +53,62 @@ class _CoordinateOp(Op):
         """Makers of the output variables."""
         return self.output_types
 
-    def function_of(self, spread: Any) -> Any:
+    def function_of(self, inputs: Sequence[Any]) -> Any:
         """Compiled function for a spread of that many dimensions."""
-        return self.function(self.saturation, MATRIX if spread.ndim == 2 else VECTOR)
+        return self.function(self.saturation, MATRIX if inputs[self.spread_at].ndim == 2 else VECTOR)
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         # As Python, which calls kernels whose compiled code is on disk.
-        outputs = self.function_of(inputs[2]).py_func(*inputs)
+        outputs = self.function_of(inputs).py_func(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         for storage, value in zip(output_storage, outputs, strict=True):
             storage[0] = np.asarray(value)
 
 
 class Unwhiten(_CoordinateOp):
-    """(eps, mean, spread, k, constants) -> phi (n_patients, d), log |d phi / d eps| (n_patients,)."""
+    """(eps, mean, spread, k, constants) -> phi (n_patients, d), log |d phi / d eps| (n_patients,), packed `Halfway`."""
 
-    output_types = (pt.dmatrix, pt.dvector)
+    output_types = (pt.dmatrix, pt.dvector, pt.dvector)
 
     @staticmethod
     def function(saturation: float, spread: types.Array) -> Any:
         return _unwhiten_function(saturation, spread)
 
     def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
-        return [input_shapes[0], (input_shapes[0][0],)]
+        n, d = input_shapes[0]
+        return [(n, d), (n,), (n * halfway_numbers.py_func(d),)]
 
     def pullback(
         self, inputs: list[Variable], outputs: list[Variable], cotangents: list[Variable]
     ) -> list[Variable]:
         by_outputs = [
             pt.zeros_like(out) if isinstance(cotangent.type, DisconnectedType) else cotangent
-            for out, cotangent in zip(outputs, cotangents, strict=True)
+            for out, cotangent in zip(outputs[:2], cotangents[:2], strict=True)
         ]
-        gradient = UnwhitenPullback(self.saturation)(*inputs, *by_outputs)
+        if not isinstance(cotangents[2].type, DisconnectedType):
+            raise NotImplementedError("`Halfway` is for the pullback alone")
+        _, mean, spread, _, constants = inputs
+        gradient = UnwhitenPullback(self.saturation)(mean, spread, constants, outputs[2], *by_outputs)
         return [*gradient, disconnected_type()]
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[True, True]] * (len(node.inputs) - 1) + [[False, False]]
+        return [[True, True, False]] * (len(node.inputs) - 1) + [[False] * 3]
 
 
 class UnwhitenPullback(_CoordinateOp):
-    """Derivatives of `Unwhiten` by eps, mean, spread and k."""
+    """(mean, spread, constants, halfway, cotangents of phi and log Jacobian) -> those of eps, mean, spread, k."""
+
+    spread_at = 1
 
     def types_of(self, variables: list[Variable]) -> tuple[Any, ...]:
-        return pt.dmatrix, pt.dmatrix, pt.dmatrix if variables[2].type.ndim == 2 else pt.dvector, pt.dscalar
+        return pt.dmatrix, pt.dmatrix, pt.dmatrix if variables[1].type.ndim == 2 else pt.dvector, pt.dscalar
 
     @staticmethod
     def function(saturation: float, spread: types.Array) -> Any:
         return _pullback_function(saturation, spread)
 
     def infer_shape(self, node: Apply, input_shapes: list[Any]) -> list[tuple[Any, ...]]:
-        return [input_shapes[0], input_shapes[1], input_shapes[2], ()]
+        return [input_shapes[0], input_shapes[0], input_shapes[1], ()]
 
 
 class Whiten(_CoordinateOp):
@@ -112,20 +128,23 @@ class Whiten(_CoordinateOp):
 def _unwhiten_function(saturation: float, spread: types.Array) -> Any:
     version = kernel_version()  # numba's disk cache tells code apart by it
 
-    def kernel(eps, mean, spread, k, packed, phi, log_jacobian):
+    def kernel(eps, mean, spread, k, packed, phi, log_jacobian, halfway):
         _ = version
-        window, whitening = unpack_coordinates(packed, eps.shape[1], saturation)
-        unwhiten(window, whitening, eps, mean, spread, k, phi, log_jacobian)
+        n, d = eps.shape
+        window, whitening = unpack_coordinates(packed, d, saturation)
+        kept = halfway_in(halfway, n, d)
+        unwhiten_halfway(window, whitening, eps, mean, spread, k, phi, log_jacobian, kept)
 
-    signature = types.none(MATRIX, MATRIX, spread, NUMBER, MATRIX, MATRIX, VECTOR)
+    signature = types.none(MATRIX, MATRIX, spread, NUMBER, MATRIX, MATRIX, VECTOR, VECTOR)
     fill = by_name(f"unwhiten_{saturation}_{spread.ndim}", signature, kernel)
 
     @njit
     def unwhiten_op(eps, mean, spread, k, packed):
-        phi, log_jacobian = np.empty(eps.shape), np.empty(eps.shape[0])
+        n, d = eps.shape
+        phi, log_jacobian, halfway = np.empty((n, d)), np.empty(n), np.empty(n * halfway_numbers(d))
         own = np.ascontiguousarray
-        fill((own(eps), own(mean), own(spread), k.item(), own(packed), phi, log_jacobian))
-        return phi, log_jacobian
+        fill((own(eps), own(mean), own(spread), k.item(), own(packed), phi, log_jacobian, halfway))
+        return phi, log_jacobian, halfway
 
     return unwhiten_op
 
@@ -156,47 +175,26 @@ def _whiten_function(saturation: float, spread: types.Array) -> Any:
 def _pullback_function(saturation: float, spread: types.Array) -> Any:
     version = kernel_version()
 
-    def kernel(eps, mean, spread, k, packed, to_phi, to_log_jacobian, to_eps, to_mean, to_spread, to_k):
+    def kernel(mean, spread, packed, halfway, to_phi, to_log_jacobian, to_eps, to_mean, to_spread, to_k):
         _ = version
-        window, whitening = unpack_coordinates(packed, eps.shape[1], saturation)
+        n, d = mean.shape
+        window, whitening = unpack_coordinates(packed, d, saturation)
+        kept = halfway_in(halfway, n, d)
         to_k[0] = unwhiten_pullback(
-            window,
-            whitening,
-            eps,
-            mean,
-            spread,
-            k,
-            to_phi,
-            to_log_jacobian,
-            to_eps,
-            to_mean,
-            to_spread,
+            window, whitening, mean, spread, kept, to_phi, to_log_jacobian, to_eps, to_mean, to_spread
         )
 
-    inputs = (MATRIX, MATRIX, spread, NUMBER, MATRIX, MATRIX, VECTOR)
+    inputs = (MATRIX, spread, MATRIX, VECTOR, MATRIX, VECTOR)
     signature = types.none(*inputs, MATRIX, MATRIX, spread, VECTOR)
     fill = by_name(f"unwhiten_pullback_{saturation}_{spread.ndim}", signature, kernel)
 
     @njit
-    def pullback_op(eps, mean, spread, k, packed, to_phi, to_log_jacobian):
-        to_eps, to_mean, to_spread = np.empty(eps.shape), np.empty(eps.shape), np.empty(spread.shape)
+    def pullback_op(mean, spread, packed, halfway, to_phi, to_log_jacobian):
+        to_eps, to_mean, to_spread = np.empty(mean.shape), np.empty(mean.shape), np.empty(spread.shape)
         to_k = np.empty(1)
         own = np.ascontiguousarray
-        fill(
-            (
-                own(eps),
-                own(mean),
-                own(spread),
-                k.item(),
-                own(packed),
-                own(to_phi),
-                own(to_log_jacobian),
-                to_eps,
-                to_mean,
-                to_spread,
-                to_k,
-            )
-        )
+        given = (own(mean), own(spread), own(packed), own(halfway), own(to_phi), own(to_log_jacobian))
+        fill((*given, to_eps, to_mean, to_spread, to_k))
         return to_eps, to_mean, to_spread, to_k.reshape(())
 
     return pullback_op
@@ -206,7 +204,7 @@ def _pullback_function(saturation: float, spread: types.Array) -> Any:
 @register_funcify_default_op_cache_key(UnwhitenPullback)
 @register_funcify_default_op_cache_key(Whiten)
 def _(op: _CoordinateOp, node: Apply, **kwargs: Any) -> Any:
-    return op.function_of(node.inputs[2]), kernel_version()
+    return op.function_of(node.inputs), kernel_version()
 
 
 class ResponseCoordinates(Transform):

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 
-from bayes_isa.kernels.response import Window, phi_by_psi, phi_from_psi, psi_from_phi
+from bayes_isa.kernels.response import N_INTEGRALS, Window, phi_by_psi, phi_from_psi, psi_from_phi
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.pk import mean_exposure
 
@@ -116,10 +116,10 @@ def psi_all(window: Window, phi: np.ndarray, k: float) -> np.ndarray:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _map_all(window, psi, k, phi, log_jacobian, by_psi, log_jacobian_by_psi):
-    by_k = np.empty(psi.shape[1])
+    by_k, integrals = np.empty(psi.shape[1]), np.empty(N_INTEGRALS)
     for i in range(psi.shape[0]):
-        log_jacobian[i] = phi_from_psi(window, i, psi[i], k, phi[i])
-        phi_by_psi(window, i, psi[i], k, by_psi[i], by_k, log_jacobian_by_psi[i])
+        log_jacobian[i] = phi_from_psi(window, i, psi[i], k, phi[i], integrals)
+        phi_by_psi(window, i, psi[i], integrals, by_psi[i], by_k, log_jacobian_by_psi[i])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -5,11 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bayes_isa.kernels.response import Window, phi_by_psi, psi_from_phi
-from bayes_isa.kernels.whitening import Whitening, unwhiten, unwhiten_pullback, whiten
+from bayes_isa.kernels.response import N_INTEGRALS, Window, phi_by_psi, phi_from_psi, psi_from_phi
+from bayes_isa.kernels.whitening import (
+    Whitening,
+    halfway_in,
+    halfway_numbers,
+    unwhiten,
+    unwhiten_halfway,
+    unwhiten_pullback,
+    whiten,
+)
 
 K = 5.47
 STEP = 1e-6
+
+
+def derivative(window: Window, i: int, psi: np.ndarray) -> np.ndarray:
+    """d phi / d psi (d, d) of patient i."""
+    d, integrals = psi.size, np.empty(N_INTEGRALS)
+    phi_from_psi(window, i, psi, K, np.empty(d), integrals)
+    by_psi = np.empty((d, d))
+    phi_by_psi(window, i, psi, integrals, by_psi, np.empty(d), np.empty(d))
+    return by_psi
 
 
 class Case:
@@ -47,7 +64,7 @@ class Case:
         psi, linear = np.empty((n, d)), np.empty((n, d, d))
         for i in range(n):
             psi_from_phi(self.window, i, self.phi[i], K, psi[i])
-            phi_by_psi(self.window, i, psi[i], K, linear[i], np.empty(d), np.empty(d))
+            linear[i] = derivative(self.window, i, psi[i])
         offset = self.phi - np.einsum("nij,nj->ni", linear, psi)
         pull = np.einsum("nij,nj->ni", curvature, psi) + 0.1 * self.rng.normal(size=(n, d))
         scale = self.rng.uniform(0.5, 2.0, (n, d))
@@ -88,13 +105,18 @@ def test_log_jacobian_is_that_of_the_map(case: Case) -> None:
 def test_pullback_agrees_with_finite_differences(case: Case, name: str) -> None:
     to_phi, to_log_jacobian = case.rng.normal(size=case.phi.shape), case.rng.normal(size=case.n)
     to_eps, to_mean, to_spread = map(np.empty_like, (case.eps, case.eps, case.spread))
+    halfway = halfway_in.py_func(np.empty(case.n * halfway_numbers.py_func(case.d)), case.n, case.d)
+    at = (case.eps, case.mean, case.spread, K)
+    phi, log_jacobian = np.empty(case.phi.shape), np.empty(case.n)
+    unwhiten_halfway(case.window, case.whitening, *at, phi, log_jacobian, halfway)
+    for found, expected in zip((phi, log_jacobian), case.forward(), strict=True):
+        np.testing.assert_array_equal(found, expected)
     to_k = unwhiten_pullback(
         case.window,
         case.whitening,
-        case.eps,
         case.mean,
         case.spread,
-        K,
+        halfway,
         to_phi,
         to_log_jacobian,
         to_eps,
@@ -134,7 +156,7 @@ def test_without_data_eps_is_standard_normal(correlated: bool) -> None:
     psi, linear = np.empty(d), np.empty((n, d, d))
     for i in range(n):
         psi_from_phi(case.window, i, case.mean[i], K, psi)
-        phi_by_psi(case.window, i, psi, K, linear[i], np.empty(d), np.empty(d))
+        linear[i] = derivative(case.window, i, psi)
         case.whitening.offset[i] = case.mean[i] - linear[i] @ psi
     case.whitening.linear[:] = linear
     jacobian = np.empty((n, d, d))
