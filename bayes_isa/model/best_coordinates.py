@@ -19,7 +19,7 @@ from bayes_isa.model.windows import map_all, psi_all
 
 
 def best_coordinates(
-    windows: list[Window], near: IndividualDraws, wide: IndividualDraws, far: FarRegions
+    windows: list[Window], near: IndividualDraws, wide: IndividualDraws, far: Sequence[FarRegions]
 ) -> Coordinates:
     """For each patient the best of the whitenings in the given windows, bent where that helps and at walls.
 
@@ -35,7 +35,9 @@ def best_coordinates(
     with ThreadPoolExecutor() as pool:
         candidates = list(pool.map(lambda fit: judged(_best_of(*fit[:2]), both, fit[2]), fits))
     nothing_better = judged(_uninformed(last, near.population), both, everyone)
-    best = drawn_in(functools.reduce(better, [nothing_better, *candidates]), far, near, wide)
+    best = functools.reduce(better, [nothing_better, *candidates])
+    for regions in far:
+        best = drawn_in(best, regions, near, wide)
     return replace(best, score=np.where(np.isfinite(best.score), score_of(best, (near,)), np.inf))
 
 

@@ -1,8 +1,9 @@
 """Regions of a patient's posterior far from where most of it lies, and coordinates in which a chain returns from them.
 
 Where measurements can be told as outliers at little cost, a posterior has beside its bulk a wide plateau of some per
-cent. In coordinates whitened for the bulk the plateau may lie 50 SDs away: a chain goes there seldom, and not back for
-hundreds of draws. An axis whose tail is drawn in (a bend below 0) brings it near.
+cent; and a valley may run on, curved, past a wall. In coordinates whitened and bent for the bulk such a place may lie
+50 SDs away: a chain goes there seldom, and not back for hundreds of draws. A smaller bend of the axis brings it near,
+one below 0 if need be.
 """
 
 from __future__ import annotations
@@ -27,25 +28,31 @@ _APART = 10
 _STARTS = 6
 _COOLING = 20  # draws; enough to fall from typical hot places to where a posterior is level
 _ENDS = 5  # of these draws the last show where a region lies
+# Draws with the likelihood to this power, which go further along the same valleys than those of the posterior.
+_WARMTH = 0.4
+_TAILS = 100
 # Log-density below that of draws from the bulk. A region that makes 0.1 % of a posterior though it is e^7 times as wide
 # in its five dimensions is e^14 less dense.
 _FALL = 14.0
 # SDs away at which a region is near enough: a chain crosses in tens of draws.
 _NEAR = 12.0
-_INWARD = np.array([-0.1, -0.25, -0.45, -0.7])
-_PRICE = 1.3  # times the score that coordinates may have for it
+# Bends to choose from: a wall's (above 0) may throw out what lies along it, those below 0 draw tails in.
+_BENDS = np.array([2.5, 2.0, 1.6, 1.3, 1.0, 0.6, 0.3, 0.0, -0.1, -0.25, -0.45, -0.7])
+# The score that coordinates may have for it: times the one before, or one more, as a single patient costs little.
+_PRICE = 1.3
+_PRICE_MORE = 1.0
 
 
 @dataclass(frozen=True)
 class FarRegions:
-    """Draws phi (draw, patient, d) of chains started elsewhere, and which of them have weight (draw, patient)."""
+    """Draws phi (draw, patient, d) of chains that go far, and which of them have weight (draw, patient)."""
 
     phi: np.ndarray
     weighty: np.ndarray
 
 
-def far_regions(data: JointData, pilot: Pilot, population: Population, seed: int) -> FarRegions:
-    """Where chains come to rest that start from draws of much flatter posteriors."""
+def far_regions(data: JointData, pilot: Pilot, population: Population, seed: int) -> list[FarRegions]:
+    """Where chains come to rest that start from draws of much flatter posteriors; draws of somewhat flatter ones."""
     typical = pilot.copy(seed).draw(population, 2 * _APART)[::_APART]
     level = np.max([density_of_phi(data, population, phi)[0] for phi in typical], axis=0)
     hot = pilot.copy(seed + 1)
@@ -56,9 +63,13 @@ def far_regions(data: JointData, pilot: Pilot, population: Population, seed: int
         pilot.at(phi, population.k, seed + 2 + number).draw(population, _COOLING)[-_ENDS:]
         for number, phi in enumerate(starts)
     ]
-    phi = np.concatenate(ends)
-    density = np.array([density_of_phi(data, population, each)[0] for each in phi])
-    return FarRegions(phi, density > level - _FALL)
+    tails = pilot.copy(seed + 2 + _STARTS).draw(population, _TAILS, _WARMTH)
+
+    def weighed(phi: np.ndarray) -> FarRegions:
+        density = np.array([density_of_phi(data, population, each)[0] for each in phi])
+        return FarRegions(phi, density > level - _FALL)
+
+    return [weighed(np.concatenate(ends)), weighed(tails)]
 
 
 def drawn_in(
@@ -66,7 +77,7 @@ def drawn_in(
 ) -> Coordinates:
     """The coordinates with the mildest bends that bring far regions near, for patients in whom that costs little.
 
-    Given coordinates have the scores of `judged`; those of the returned ones say only which are usable.
+    Scores are those of `judged`, of the given coordinates and the returned ones.
     """
     whitening = coordinates.whitening
     straight = whitening._replace(below=0.0 * whitening.below, above=0.0 * whitening.above)
@@ -77,18 +88,29 @@ def drawn_in(
         whiten(coordinates.window, straight, phi, *at, x)
         there = np.where(weighty[:, None] & np.isfinite(x), x, 0.0)
         reach = np.maximum(reach, np.stack([-there, there]))
-    bend = np.where(reach > _NEAR, _mildest(reach), np.inf)
+    bend = _outmost(reach)
     below, above = np.minimum(whitening.below, bend[0]), np.minimum(whitening.above, bend[1])
     candidate = replace(coordinates, whitening=whitening._replace(below=below, above=above))
-    changed = (bend < np.inf).any(axis=(0, 2))
+    changed = ((below < whitening.below) | (above < whitening.above)).any(axis=1)
     if not changed.any():
         return coordinates
     judged_anew = judged(candidate, (near, wide), changed).score
-    accepted = np.isfinite(judged_anew) & (judged_anew <= _PRICE * coordinates.score)
-    return better(coordinates, replace(candidate, score=np.where(accepted, 0.0, np.inf)))
+    before = coordinates.score
+    accepted = np.isfinite(judged_anew) & (judged_anew <= np.maximum(_PRICE * before, before + _PRICE_MORE))
+    chosen = better(coordinates, replace(candidate, score=np.where(accepted, -1.0, np.inf)))
+    return replace(chosen, score=np.where(accepted, judged_anew, before))
 
 
-def _mildest(reach: np.ndarray) -> np.ndarray:
-    """Of the bends the mildest that brings `reach` near, else the strongest."""
-    near = np.arcsinh(-_INWARD * reach[..., None]) / -_INWARD <= _NEAR
-    return np.where(near.any(axis=-1), _INWARD[near.argmax(axis=-1)], _INWARD[-1])
+def _outmost(reach: np.ndarray) -> np.ndarray:
+    """The largest of the bends at which `reach` is near, else the one that draws in most."""
+    distance = np.stack([np.abs(_unbent(reach, bend)) for bend in _BENDS])
+    near = distance <= _NEAR
+    return np.where(near.any(axis=0), _BENDS[near.argmax(axis=0)], _BENDS[-1])
+
+
+def _unbent(value: np.ndarray, bend: float) -> np.ndarray:
+    """`bayes_isa.kernels.bend.unbent` of arrays with one bend."""
+    if bend == 0.0:
+        return value
+    with np.errstate(over="ignore"):
+        return (np.sinh(bend * value) if bend > 0.0 else np.arcsinh(bend * value)) / bend

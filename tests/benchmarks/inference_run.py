@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import nutpie
 import pandas as pd
 import pymc as pm
 import xarray as xr
 
 import bayes_isa as bi
 from bayes_isa.data.trial import Trial
+from bayes_isa.inference import fit as fit_module
 from bayes_isa.inference.diagnose import Diagnosis
 from bayes_isa.model import build
 from benchmarks.sampler_density import SamplerDensity
@@ -66,7 +66,7 @@ def run(trial: Trial, coordinates: str, *, repeats: int = 50, **settings: Any) -
     with timed(warm=(build, "warm_start")) as building:
         model = bi.build_model(trial, spec=bi.ModelSpec(coordinates=coordinates))
     built = time.perf_counter() - start
-    with timed(compile=(nutpie, "compile_pymc_model")) as fitting:
+    with timed(compile=(fit_module, "compiled_model")) as fitting:
         fit = bi.fit(model, progressbar=False, **settings)
     seconds = {
         "build": built - building["warm"].seconds,

@@ -62,7 +62,7 @@ def test_both_explanations_of_late_measurements_are_found(data: JointData, popul
     with np.errstate(over="ignore", invalid="ignore"):
         pilot = Pilot.start(data, window, modes(data, window, population, start), seed=1)
         bulk = pilot.draw(population, 50)
-        far = far_regions(data, pilot, population, seed=2)
+        far, _ = far_regions(data, pilot, population, seed=2)
     assert far.phi.shape == (*far.weighty.shape, D)
     assert (marker_terms(data, population, bulk) > OUTLIERS).all()
     as_outliers = marker_terms(data, population, far.phi) < OUTLIERS
