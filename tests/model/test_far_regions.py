@@ -131,3 +131,35 @@ def test_nothing_is_bent_for_a_region_without_weight_or_near(
     bent = drawn_in(plain, far, draws, draws)
     assert not bent.whitening.below.any()
     assert not bent.whitening.above.any()
+
+
+def test_a_wall_bend_gives_way_where_a_valley_runs_on_and_nowhere_else(
+    plain: Coordinates, population: Population
+) -> None:
+    """What lies 4 SDs along an axis bent by 1.3 is 70 away."""
+    strong = np.full((len(IDS), D), 1.3)
+    walled = replace(
+        plain, whitening=plain.whitening._replace(below=strong, above=strong), score=np.full(len(IDS), 10.0)
+    )
+    phi = at(4.0, plain, population)
+    far = FarRegions(phi[None], np.array([[True, True, False]]))
+    bent = drawn_in(walled, far, gaussian(plain, population), gaussian(plain, population))
+    expected_below, expected_above = strong.copy(), strong.copy()
+    expected_below[0, 1] = expected_above[1, 1] = 0.6
+    np.testing.assert_array_equal(bent.whitening.below, expected_below)
+    np.testing.assert_array_equal(bent.whitening.above, expected_above)
+    eps = np.empty_like(phi)
+    whiten(bent.window, bent.whitening, phi, population.mean, population.omega, population.k, eps)
+    assert np.abs(eps[:2]).max() == pytest.approx(np.sinh(0.6 * 4.0) / 0.6)
+    assert (bent.score[:2] != 10.0).all()
+    assert bent.score[2] == 10.0
+
+
+def test_a_price_too_high_is_not_paid(plain: Coordinates, population: Population) -> None:
+    """Bends that make a standard normal far from normal are refused where scores are at their least."""
+    draws = gaussian(plain, population)
+    score = np.full(len(IDS), 1e-3)
+    far = FarRegions(at(1e9, plain, population)[None], np.ones((1, len(IDS)), dtype=bool))
+    kept = drawn_in(replace(plain, score=score), far, draws, draws)
+    assert not kept.whitening.below.any()
+    np.testing.assert_array_equal(kept.score, score)
