@@ -40,7 +40,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bayes_isa.data import Trial, read_nonmem, read_trial, trial_from_tables, write_trial
+    from bayes_isa.data import Trial, read_nonmem, read_trial, trial_from_tables, write_nonmem, write_trial
     from bayes_isa.data.candidates import all_covariates
     from bayes_isa.data.examples import load_example
     from bayes_isa.errors import BayesIsaError, BayesIsaWarning, ConvergenceError, DataError
@@ -164,6 +164,7 @@ _MODULE_OF = {
     "simulate_trials": "bayes_isa.simulation.simulate",
     "trial_from_tables": "bayes_isa.data",
     "vpc": "bayes_isa.prediction.vpc",
+    "write_nonmem": "bayes_isa.data",
     "write_report": "bayes_isa.report.write",
     "write_trial": "bayes_isa.data",
     "write_virtual_trial": "bayes_isa.simulation.virtual_trial",
@@ -236,6 +237,7 @@ __all__ = [
     "simulate_trials",
     "trial_from_tables",
     "vpc",
+    "write_nonmem",
     "write_report",
     "write_trial",
     "write_virtual_trial",

@@ -103,7 +103,7 @@ def grouped(problems: Iterable[Problem], *, listed: int | None = None) -> list[s
         if listed is not None and len(places) > listed:
             lines.append(f"  ... and {len(places) - listed} more of this kind; `bayes-isa check` lists all")
         if kind.remedy:
-            lines.append(f"      {kind.remedy}.")
+            lines.append(f"      {kind.remedy}" + ("" if kind.remedy.endswith("?") else "."))
     return lines
 
 

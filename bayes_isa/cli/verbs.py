@@ -11,6 +11,7 @@ from bayes_isa.cli.progress import progress, sampling_progress
 from bayes_isa.cli.tables import comparison_table, parameter_table, verdict
 from bayes_isa.errors import ConvergenceError, ModelError
 from bayes_isa.inference.diagnose import Diagnosis, diagnose
+from bayes_isa.inference.disk import write_netcdf
 from bayes_isa.inference.fit import fit_with
 from bayes_isa.inference.run_store import RunStore, remove_run
 from bayes_isa.inference.storage import (
@@ -176,7 +177,7 @@ def compare_and_write(
         sims, reference=reference, margin_weeks=margin_weeks, hazard_ratio_below=hazard_ratio_below
     )
     if out is not None and not streamed:
-        sims.to_netcdf(out, engine="h5netcdf")
+        write_netcdf(sims, out)
     if csv is not None:
         table.to_csv(csv, index=False)
     if plot is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bayes_isa.data.schema import nearest
+from bayes_isa.data.schema import SCHEMA, nearest
 from bayes_isa.errors import DataError, Problem
 
 CODES = {"isatuximab": 1, "dexamethasone": 2, "mprotein": 1, "pfs": 2}
@@ -18,6 +18,7 @@ REQUIRED = {
     "TIME": "time since the first dose",
     "DV": "the measured value, or 1/0 for a PFS event",
 }
+_OURS = {column.name.lower(): column.name for column in SCHEMA["patients"] if column.name != "id"}
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ def read_mapping(mapping: Mapping[str, str | int] | None) -> Mapped:
 
 
 def standard_name(column: str, names: Mapping[str, str]) -> str:
-    """Our name of a column of the file: as mapped, a reserved name in upper case, or unchanged."""
+    """Our name of a column of the file: as mapped, a reserved name or one of ours in any case, or unchanged."""
     column = column.strip()
-    if column in names:
-        return names[column]
-    return column.upper() if column.upper() in RESERVED else column
+    in_any_case = {name.upper(): ours for name, ours in names.items()}
+    if column in names or column.upper() in in_any_case:
+        return names.get(column) or in_any_case[column.upper()]
+    return column.upper() if column.upper() in RESERVED else _OURS.get(column.lower(), column)
 
 
 def header_problems(
@@ -79,14 +81,15 @@ def header_problems(
         if name not in header:
             close = nearest(name, spare)
             hint = (
-                f"Rename it or map it: mapping={{{name!r}: {close!r}}}"
+                f"Rename it or map it: mapping={{{name!r}: {close!r}}}, on the command line --column {name}={close}"
                 if close
-                else f"Add it ({description})"
+                else f"Add it ({description}), or map the column that holds it: mapping={{{name!r}: ...}}, on the "
+                f"command line --column {name}=..."
             )
             found = f"column {name!r} is missing" + (f" (there is {close!r})" if close else "")
             problems.append(Problem(found, hint, file))
     for column, name in names.items():
-        if column not in original:
+        if column.upper() not in (name.upper() for name in original):
             close = nearest(column, original)
             hint = f"Did you mean {close!r}?" if close else f"The columns are {', '.join(original)}"
             problems.append(Problem(f"column {column!r}, mapped to {name!r}, is not there", hint, file))

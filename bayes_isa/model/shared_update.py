@@ -161,4 +161,5 @@ def _by_free(
     """Gradient of each patient's log-likelihood by the free values (n_patients, parameter)."""
     by_effects = terms.by_lp[:, None] * data.covariates["hazard"].to_numpy()
     by_natural = np.column_stack([*(terms.by_shared[name] for name in parameters.names), by_effects])
-    return by_natural * parameters.by_free(population)
+    with np.errstate(invalid="ignore"):  # of a curve that explodes, left out above
+        return by_natural * parameters.by_free(population)

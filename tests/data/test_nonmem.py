@@ -106,6 +106,13 @@ def test_names_in_any_case_ytype_and_adm(read) -> None:
     pd.testing.assert_frame_equal(read([header, *LINES[1:]]).doses, read(LINES).doses)
 
 
+def test_covariates_and_mapped_columns_in_any_case(read) -> None:
+    lower = [line.lower() for line in LINES]
+    assert list(read(lower).patients["albumin_g_per_l"]) == [35.0, 40.0]
+    named = [line.replace("ALB", "Albumin_g_per_L") for line in LINES]
+    assert list(read(named, mapping=None).patients["albumin_g_per_l"]) == [35.0, 40.0]
+
+
 def test_codes_and_columns_can_be_mapped(read) -> None:
     lines = [HEADER.replace(",DV,", ",CONC,"), *LINES[1:]]
     swapped = {"isatuximab": 2, "dexamethasone": 1}
