@@ -127,7 +127,7 @@ def test_coordinates_of_the_population_serve_where_no_others_can(
         np.broadcast_to(population.mean, (200, N, D)).copy(),
         np.full((200, N, D), np.nan),
     )
-    chosen = best_coordinates(response_windows(data), stuck, stuck, NOWHERE)
+    chosen = best_coordinates(response_windows(data), stuck, stuck, [NOWHERE])
     assert not np.isfinite(chosen.score).any()
     assert not chosen.whitening.curvature.any()
     assert np.isfinite(chosen.whitening.linear).all()
