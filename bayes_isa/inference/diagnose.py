@@ -169,7 +169,8 @@ def _sampler_failures(numbers: dict[str, float], bound: Limits) -> list[Finding]
             "divergent_share",
             bound.divergences,
             True,
-            "Raise target_accept (0.9, 0.95); if they persist the posterior has a place the sampler cannot enter",
+            "Raise target_accept above its default, 0.9 (0.95, 0.98); if they persist the posterior has a place the "
+            "sampler cannot enter",
         ),
         (
             "E-BFMI",
