@@ -59,8 +59,9 @@ def standard_name(column: str, names: Mapping[str, str]) -> str:
     """Our name of a column of the file: as mapped, a reserved name or one of ours in any case, or unchanged."""
     column = column.strip()
     in_any_case = {name.upper(): ours for name, ours in names.items()}
-    if column in names or column.upper() in in_any_case:
-        return names.get(column) or in_any_case[column.upper()]
+    mapped = names.get(column) or in_any_case.get(column.upper())
+    if mapped is not None:
+        return mapped
     return column.upper() if column.upper() in RESERVED else _OURS.get(column.lower(), column)
 
 

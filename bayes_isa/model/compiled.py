@@ -36,8 +36,10 @@ def by_name(name: str, signature: Signature, function: Callable[..., None]) -> C
     It is compiled for one signature and returns nothing. Arrays of the signature are C-contiguous; compiling a call
     checks that its own are. Two functions of one name would be one.
     """
+    versioned = f"{name}_{kernel_version()}"
+    function.__qualname__ = versioned  # numba's disk cache tells code apart by it
     compiled = njit(cache=True, nogil=True)(function)
-    in_compiled_code = named(f"{name}_{kernel_version()}", signature.args, compiled)
+    in_compiled_code = named(versioned, signature.args, compiled)
 
     def call(arguments: tuple) -> None:
         compiled(*arguments)
@@ -51,9 +53,11 @@ def named(name: str, arguments: tuple[types.Type, ...], compiled: Any) -> Any:
 
     It takes all arguments in one tuple.
     """
-    own = arguments
-    if compiled.py_func.__code__.co_flags & inspect.CO_VARARGS:
-        own = (types.StarArgTuple.from_types(arguments),)
+    code_of = compiled.py_func.__code__
+    own, starred = arguments, bool(code_of.co_flags & inspect.CO_VARARGS)
+    single = code_of.co_argcount  # those before its *arguments, if it has any
+    if starred:
+        own = (*arguments[:single], types.StarArgTuple.from_types(arguments[single:]))
     compiled.compile(own)
     overload_of = compiled.overloads[own]
     symbol, returned = f"bayes_isa_{name}", overload_of.signature.return_type
@@ -71,8 +75,9 @@ def named(name: str, arguments: tuple[types.Type, ...], compiled: Any) -> Any:
                 value if isinstance(expected, types.Array) else context.cast(builder, value, found, expected)
                 for value, found, expected in zip(unpacked, given, arguments, strict=True)
             ]
-            if own is not arguments:
-                converted = [context.make_tuple(builder, own[0], converted)]
+            if starred:
+                rest = context.make_tuple(builder, own[-1], converted[single:])
+                converted = [*converted[:single], rest]
             of_function = context.call_conv.get_function_type(returned, own)
             declared = cgutils.get_or_insert_function(builder.module, of_function, symbol)
             status, result = context.call_conv.call_function(builder, declared, returned, own, converted)

@@ -126,10 +126,7 @@ class Whiten(_CoordinateOp):
 
 @cache
 def _unwhiten_function(saturation: float, spread: types.Array) -> Any:
-    version = kernel_version()  # numba's disk cache tells code apart by it
-
     def kernel(eps, mean, spread, k, packed, phi, log_jacobian, halfway):
-        _ = version
         n, d = eps.shape
         window, whitening = unpack_coordinates(packed, d, saturation)
         kept = halfway_in(halfway, n, d)
@@ -151,10 +148,7 @@ def _unwhiten_function(saturation: float, spread: types.Array) -> Any:
 
 @cache
 def _whiten_function(saturation: float, spread: types.Array) -> Any:
-    version = kernel_version()
-
     def kernel(phi, mean, spread, k, packed, eps):
-        _ = version
         window, whitening = unpack_coordinates(packed, phi.shape[1], saturation)
         whiten(window, whitening, phi, mean, spread, k, eps)
 
@@ -173,10 +167,7 @@ def _whiten_function(saturation: float, spread: types.Array) -> Any:
 
 @cache
 def _pullback_function(saturation: float, spread: types.Array) -> Any:
-    version = kernel_version()
-
     def kernel(mean, spread, packed, halfway, to_phi, to_log_jacobian, to_eps, to_mean, to_spread, to_k):
-        _ = version
         n, d = mean.shape
         window, whitening = unpack_coordinates(packed, d, saturation)
         kept = halfway_in(halfway, n, d)

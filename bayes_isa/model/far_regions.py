@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bayes_isa.kernels.bend import bent
 from bayes_isa.kernels.whitening import whiten
 from bayes_isa.model.individuals import density_of_phi
 from bayes_isa.model.joint_data import JointData
@@ -103,14 +104,6 @@ def drawn_in(
 
 def _outmost(reach: np.ndarray) -> np.ndarray:
     """The largest of the bends at which `reach` is near, else the one that draws in most."""
-    distance = np.stack([np.abs(_unbent(reach, bend)) for bend in _BENDS])
-    near = distance <= _NEAR
-    return np.where(near.any(axis=0), _BENDS[near.argmax(axis=0)], _BENDS[-1])
-
-
-def _unbent(value: np.ndarray, bend: float) -> np.ndarray:
-    """`bayes_isa.kernels.bend.unbent` of arrays with one bend."""
-    if bend == 0.0:
-        return value
-    with np.errstate(over="ignore"):
-        return (np.sinh(bend * value) if bend > 0.0 else np.arcsinh(bend * value)) / bend
+    furthest = np.array([bent.py_func(_NEAR, bend, bend).value for bend in _BENDS])
+    near = reach[..., None] <= furthest
+    return np.where(near.any(axis=-1), _BENDS[near.argmax(axis=-1)], _BENDS[-1])

@@ -167,143 +167,59 @@ def _is_disconnected(variable: Variable) -> bool:
 @cache
 def _trajectory_function(shape: Shape, order: int) -> Any:
     rule = gauss_legendre(order)
-    version = kernel_version()  # numba's disk cache tells code apart by it
 
-    def kernel(
-        phi,
-        k,
-        hazard_lp,
-        beta_link,
-        te,
-        s,
-        floats,
-        integers,
-        log_m,
-        cumulative_hazard,
-        log_event,
-        by_marker,
-        by_cumulative,
-        by_log_event,
-    ):
-        _ = version
-        trajectory(
-            unpack_design(floats, integers),
-            rule,
-            shape,
-            phi,
-            k,
-            hazard_lp,
-            beta_link,
-            te,
-            s,
-            log_m,
-            cumulative_hazard,
-            log_event,
-            by_marker,
-            by_cumulative,
-            by_log_event,
-        )
+    def kernel(floats, integers, *parameters_and_outputs):
+        trajectory(unpack_design(floats, integers), rule, shape, *parameters_and_outputs)
 
     parameters = (MATRIX, NUMBER, VECTOR, NUMBER, NUMBER, NUMBER)
     outputs = (VECTOR, VECTOR, VECTOR, MATRIX, MATRIX, MATRIX)
     name = f"trajectory_{order}_{'_'.join(str(value) for value in shape)}"
-    fill = by_name(name, types.none(*parameters, VECTOR, INTEGERS, *outputs), kernel)
+    fill = by_name(name, types.none(VECTOR, INTEGERS, *parameters, *outputs), kernel)
 
     @njit
     def joint_trajectory(phi, k, hazard_lp, beta_link, te, s, floats, integers):
         n_patients, n_measurements = phi.shape[0], integers[N_MEASUREMENTS]
-        log_m = np.empty(n_measurements)
-        cumulative_hazard = np.empty(n_patients)
-        log_event = np.empty(n_patients)
-        by_marker = np.empty((n_measurements, 6))
-        by_cumulative = np.empty((n_patients, 10))
-        by_log_event = np.empty((n_patients, 10))
-        fill(
-            (
-                np.ascontiguousarray(phi),
-                k.item(),
-                np.ascontiguousarray(hazard_lp),
-                beta_link.item(),
-                te.item(),
-                s.item(),
-                floats,
-                integers,
-                log_m,
-                cumulative_hazard,
-                log_event,
-                by_marker,
-                by_cumulative,
-                by_log_event,
-            )
+        own = np.ascontiguousarray
+        given = (own(phi), k.item(), own(hazard_lp), beta_link.item(), te.item(), s.item())
+        outputs = (
+            np.empty(n_measurements),
+            np.empty(n_patients),
+            np.empty(n_patients),
+            np.empty((n_measurements, 6)),
+            np.empty((n_patients, 10)),
+            np.empty((n_patients, 10)),
         )
-        return log_m, cumulative_hazard, log_event, by_marker, by_cumulative, by_log_event
+        fill((floats, integers, *given, *outputs))
+        return outputs
 
     return joint_trajectory
 
 
 @cache
 def _pullback_function() -> Any:
-    version = kernel_version()
+    def kernel(floats, integers, *cotangents_and_outputs):
+        pull_back(unpack_design(floats, integers), *cotangents_and_outputs)
 
-    def kernel(
-        to_log_m,
-        to_cumulative,
-        to_log_event,
-        by_marker,
-        by_cumulative,
-        by_log_event,
-        floats,
-        integers,
-        to_individual,
-        to_shared,
-    ):
-        _ = version
-        pull_back(
-            unpack_design(floats, integers),
-            to_log_m,
-            to_cumulative,
-            to_log_event,
-            by_marker,
-            by_cumulative,
-            by_log_event,
-            to_individual,
-            to_shared,
-        )
-
-    arguments = (*[VECTOR] * 3, *[MATRIX] * 3, VECTOR, INTEGERS, MATRIX, VECTOR)
+    arguments = (VECTOR, INTEGERS, *[VECTOR] * 3, *[MATRIX] * 3, MATRIX, VECTOR)
     fill = by_name("pullback", types.none(*arguments), kernel)
 
     @njit
     def pullback(
         to_log_m, to_cumulative, to_log_event, by_marker, by_cumulative, by_log_event, floats, integers
     ):
-        to_individual = np.empty((to_cumulative.size, 6))
-        to_shared = np.empty(4)
-        fill(
-            (
-                np.ascontiguousarray(to_log_m),
-                np.ascontiguousarray(to_cumulative),
-                np.ascontiguousarray(to_log_event),
-                np.ascontiguousarray(by_marker),
-                np.ascontiguousarray(by_cumulative),
-                np.ascontiguousarray(by_log_event),
-                floats,
-                integers,
-                to_individual,
-                to_shared,
-            )
-        )
-        return to_individual, to_shared
+        own = np.ascontiguousarray
+        cotangents = (own(to_log_m), own(to_cumulative), own(to_log_event))
+        partials = (own(by_marker), own(by_cumulative), own(by_log_event))
+        outputs = (np.empty((to_cumulative.size, 6)), np.empty(4))
+        fill((floats, integers, *cotangents, *partials, *outputs))
+        return outputs
 
     return pullback
 
 
 @cache
 def _measurement_function() -> Any:
-    version = kernel_version()
-
     def kernel(log_m, value, below, sigma_add, sigma_prop, nu, term, partial):
-        _ = version
         measurement_terms(log_m, value, below, Residual(sigma_add, sigma_prop, nu), term, partial)
 
     arguments = (VECTOR, VECTOR, FLAGS, NUMBER, NUMBER, NUMBER, VECTOR, MATRIX)
@@ -311,21 +227,11 @@ def _measurement_function() -> Any:
 
     @njit
     def measurement_function(log_m, value, below, sigma_add, sigma_prop, nu):
-        term = np.empty(log_m.size)
-        partial = np.empty((log_m.size, 4))
-        fill(
-            (
-                np.ascontiguousarray(log_m),
-                np.ascontiguousarray(value),
-                np.ascontiguousarray(below),
-                sigma_add.item(),
-                sigma_prop.item(),
-                nu.item(),
-                term,
-                partial,
-            )
-        )
-        return term, partial
+        own = np.ascontiguousarray
+        residual = (sigma_add.item(), sigma_prop.item(), nu.item())
+        outputs = (np.empty(log_m.size), np.empty((log_m.size, 4)))
+        fill((own(log_m), own(value), own(below), *residual, *outputs))
+        return outputs
 
     return measurement_function
 

@@ -7,20 +7,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import nutpie
 import pymc as pm
+
+from bayes_isa.inference.compiled_model import compiled_model
 
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
 
 
 class SamplerDensity:
-    """A model compiled by nutpie: log density over unconstrained parameters, Jacobian included, and its gradient.
+    """A model compiled for nutpie: log density over unconstrained parameters, Jacobian included, and its gradient.
 
-    `compiled`: what `nutpie.compile_pymc_model` made of the model, to save doing it again.
+    `compiled`: what `compiled_model` made of the model, to save doing it again.
     """
 
     def __init__(self, model: pm.Model, compiled: Any = None) -> None:
-        self._compiled = compiled or nutpie.compile_pymc_model(model, backend="numba")
+        self._compiled = compiled or compiled_model(model)
         self._shapes = {name: np.shape(value) for name, value in model.initial_point().items()}
         self._order = [variable.name for variable in model.value_vars]
         self._gradient = np.empty(self._compiled.n_dim)
