@@ -7,11 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from bayes_isa.kernels.design import Design, nodes_of
 from bayes_isa.kernels.hazard import Shape
-from bayes_isa.kernels.panels import Panels, panel_day
-from bayes_isa.kernels.quadrature import Rule
+from bayes_isa.kernels.panels import Panels
+from bayes_isa.kernels.path import NOTHING_KNOWN, path
+from bayes_isa.kernels.quadrature import ORDERS, gauss_legendre
 from bayes_isa.kernels.residual import Residual, measurement_term
-from bayes_isa.kernels.trajectory import EVENT_PARTIALS, MARKER_PARTIALS, Design, path, trajectory
+from bayes_isa.kernels.strips import LANES
+from bayes_isa.kernels.timeline import panel_day
+from bayes_isa.kernels.trajectory import EVENT_PARTIALS, MARKER_PARTIALS, trajectory
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,6 @@ def evaluate_terms(panels: Panels, shape: Shape, parameters: Parameters) -> Term
     terms = empty_terms(design.measurement_day.size, design.event_day.size)
     trajectory(
         design,
-        panels.rule,
         shape,
         *parameters.as_arguments(),
         terms.log_m,
@@ -96,9 +99,9 @@ def evaluate_curves(panels: Panels, shape: Shape, parameters: Parameters) -> Cur
     curves = Curves(np.empty(n_panels), np.empty(n_panels), np.empty(design.node_day.size))
     path(
         design,
-        panels.rule,
         shape,
         *parameters.as_arguments(),
+        NOTHING_KNOWN,
         curves.integral_end,
         curves.hazard_end,
         curves.node_hazard,
@@ -139,7 +142,7 @@ def event_times(panels: Panels, curves: Curves, target: np.ndarray) -> np.ndarra
     With target = -log(U), U uniform, these are draws of progression-free survival, given survival to a late entry.
     """
     panel, x = np.empty(target.size, dtype=np.int64), np.empty(target.size)
-    invert(panels.design, panels.rule, curves.hazard_end, curves.node_hazard, target, panel, x)
+    invert(panels.design, curves.hazard_end, curves.node_hazard, target, panel, x)
     reached = panel >= 0
     day = np.where(target >= 0.0, np.inf, np.nan)
     day[reached] = panel_day(
@@ -151,7 +154,6 @@ def event_times(panels: Panels, curves: Curves, target: np.ndarray) -> np.ndarra
 @njit(nogil=True, cache=True, error_model="numpy")
 def invert(
     design: Design,
-    rule: Rule,
     hazard_end: np.ndarray,
     node_hazard: np.ndarray,
     target: np.ndarray,
@@ -159,8 +161,7 @@ def invert(
     x: np.ndarray,
 ) -> None:
     """The panel, -1 for none, and the place x in it where each patient's cumulative hazard reaches its target."""
-    order = rule.weight.size
-    coefficient = np.empty(order)
+    coefficient = np.empty(ORDERS[0])
     for i in range(target.size):
         first = design.panel_offset[i]
         used = design.hazard_panels[i]
@@ -169,7 +170,9 @@ def invert(
             panel[i] = -1
             continue
         before = hazard_end[first + p - 1] if p > 0 else 0.0
-        _legendre_coefficients(rule, node_hazard, design.node_weight, order * first + p, used, coefficient)
+        node, order = nodes_of(design.strips[i], design.place[first + p])
+        node += design.node_offset[i]
+        _legendre_coefficients(order, node_hazard, design.node_weight, node, coefficient)
         low, high = -1.0, 1.0
         # Bisection to full precision of a double: the interpolated hazard may touch 0 where Newton would fail.
         for _ in range(53):
@@ -182,14 +185,25 @@ def invert(
         x[i] = 0.5 * (low + high)
 
 
+# Nodes x in (-1, 1) of each of ORDERS, a row each.
+_NODES = np.zeros((len(ORDERS), ORDERS[0]))
+for _row, _order in enumerate(ORDERS):
+    _NODES[_row, :_order] = gauss_legendre(_order).node
+
+
 @njit(error_model="numpy")
-def _legendre_coefficients(rule, values, weights, start, stride, coefficient):
-    """Legendre expansion in x of values x dt/dx, from node values and quadrature weights at start + a * stride."""
-    order = rule.weight.size
+def _legendre_coefficients(order, values, weights, first, coefficient):
+    """Legendre expansion in x of values x dt/dx on a panel, from its nodes' values and quadrature weights.
+
+    0 beyond what `order` nodes tell.
+    """
     coefficient[:] = 0.0
+    row = 0
+    while ORDERS[row] != order:
+        row += 1
     for a in range(order):
-        x = rule.node[a]
-        scaled = weights[start + a * stride] * values[start + a * stride]
+        x = _NODES[row, a]
+        scaled = weights[first + LANES * a] * values[first + LANES * a]
         previous, current = 0.0, 1.0
         for n in range(order):
             coefficient[n] += (n + 0.5) * scaled * current

@@ -2,34 +2,30 @@
 
 A patient's time line is cut at every dose, end of infusion, measurement and at the event; each panel is then bisected
 until halving it once more would change neither the patient's M-protein terms nor the cumulative hazard by more than the
-tolerance, at each of a spread of plausible parameter sets. Exposure is known before the parameters are, so this is
-done once.
+tolerance, at each of a spread of plausible parameter sets. Then panels make do with fewer nodes where that changes as
+little. Exposure is known before the parameters are, so this is done once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bayes_isa.errors import ModelError
+from bayes_isa.kernels.design import Design
 from bayes_isa.kernels.hazard import Shape
-from bayes_isa.kernels.quadrature import Rule, gauss_legendre
-from bayes_isa.kernels.trajectory import Design, path
+from bayes_isa.kernels.layout import ExposureAt, assemble
+from bayes_isa.kernels.path import NOTHING_KNOWN, path
+from bayes_isa.kernels.quadrature import ORDERS
+from bayes_isa.kernels.timeline import Cuts, Timeline, first_cuts, subset
 
-# exposure(patient, day) -> (effect, dexamethasone), each like `day`; left limits at jumps.
-ExposureAt = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-
-# Nodes a panel. Nodes for 201 patients by orders 3, 4 ... 8, measured by tests/benchmarks/bench_quadrature.py: at a
-# tolerance of 1e-3 165, 124, 112, 109, 111, 113 thousand; at 1e-6 452 (order 5), 318, 268, 242 thousand.
-ORDER = 6
 _TIGHT = 1e-4
-_TIGHT_ORDER = 8
 # Parameters between the reference sets missed 1e-6 by up to a factor of 4 in 2 % of cases: aim lower where it is cheap.
 _TIGHT_SAFETY = 0.1
-# Cuts closer than a tenth of a second are one cut: dose and visit times carry rounding of that size.
-_SAME_TIME = 1e-6
+# Of the tolerance, for the bisection; the rest is for fewer nodes. Nodes hardly depend on it between 0.3 and 0.7.
+_FOR_BISECTION = 0.5
 # A panel this short (0.1 s) that still has not converged means exposure that is not a function of bounded variation.
 _SHORTEST = 1e-6
 # Within 10 s nobody progresses, but at parameters that make the hazard explode at once the search would go on below.
@@ -38,51 +34,15 @@ _SHORTEST_FOR_HAZARD = 1e-4
 _PATIENCE = 2
 _MOST_ROUNDS = 40
 _SCOUTS = 16
-# On the panel that starts at day 0 time is t = end * u^4, u in (0, 1): it turns the hazard's t^(s-1) into a smooth
-# u^(4s-1), where bisection alone would need a dozen panels.
-_GRADING = 4
+# Errors allowed in each panel alike, over an even share of the patient's: most panels have hardly any.
+_SHARES = 2.0 ** np.arange(-2, 9)
+# What a patient's panels may lose together is quartered, so often, where the whole loses more than its parts.
+_ATTEMPTS = 3
 # Cumulative hazard up to which errors count in full: survival is e^-20, so no data put a patient there.
 _SURVIVED = 20.0
 # Hazard within an interval below which errors count no more: parameters that give it a chance of 1 in 1000 put the
 # patient elsewhere.
 _LEAST_IN_INTERVAL = 1e-3
-
-
-def panel_day(start: np.ndarray, end: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Day t at x in [-1, 1] of panels (broadcast together), and dt/dx."""
-    u = 0.5 * (x + 1.0)
-    first = start == 0.0
-    width = end - start
-    day = np.where(first, width * u**_GRADING, start + width * u)
-    return day, 0.5 * width * np.where(first, _GRADING * u ** (_GRADING - 1), 1.0)
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """What fixes a patient's cuts: CSR lists of exposure breakpoints and measurements, and the event.
-
-    Days, all >= 0 but measurements.
-    """
-
-    break_offset: np.ndarray  # (n_patients + 1,)
-    break_day: np.ndarray
-    measurement_offset: np.ndarray  # (n_patients + 1,)
-    measurement_day: np.ndarray  # sorted within a patient; before the first dose is allowed
-    event_day: np.ndarray  # (n_patients,), > 0; the upper end of an interval
-    entry_day: np.ndarray | None = None  # (n_patients,) start of observation; None: day 0 for all
-    free_day: np.ndarray | None = (
-        None  # (n_patients,) last known free of progression; None: event_day for all
-    )
-
-    @property
-    def n_patients(self) -> int:
-        return self.event_day.size
-
-    @property
-    def stretches(self) -> tuple[np.ndarray, np.ndarray]:
-        """`entry_day` and `free_day` with their defaults, (n_patients,) each."""
-        entry = np.zeros(self.n_patients) if self.entry_day is None else self.entry_day
-        return entry, self.event_day if self.free_day is None else self.free_day
 
 
 @dataclass(frozen=True)
@@ -103,6 +63,10 @@ class ReferenceParameters:
         pairs = ((getattr(self, name), getattr(other, name)) for name in ("phi", "k", "beta_link", "te", "s"))
         return ReferenceParameters(*(np.concatenate(pair) for pair in pairs))
 
+    def of(self, patients: np.ndarray) -> ReferenceParameters:
+        """For some patients."""
+        return replace(self, phi=self.phi[:, patients])
+
     def first(self, n: int) -> ReferenceParameters:
         """The first `n` sets."""
         return ReferenceParameters(self.phi[:n], self.k[:n], self.beta_link[:n], self.te[:n], self.s[:n])
@@ -110,10 +74,9 @@ class ReferenceParameters:
 
 @dataclass(frozen=True)
 class Panels:
-    """The kernel's `Design` with its quadrature rule, the panels' bounds (days) and the estimated error per patient."""
+    """The kernel's `Design`, the panels' bounds (days) and number of nodes, and the estimated error per patient."""
 
     design: Design
-    rule: Rule
     panel_start: np.ndarray  # (n_panels,)
     panel_end: np.ndarray
     error: (
@@ -123,30 +86,8 @@ class Panels:
 
     @property
     def n_nodes(self) -> int:
+        """With those that only fill up strips."""
         return self.design.node_day.size
-
-
-@dataclass(frozen=True)
-class _Cuts:
-    """Panel starts and ends, patients one after another."""
-
-    patient: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-
-    def bisected(self, which: np.ndarray) -> _Cuts:
-        middle = 0.5 * (self.start + self.end)
-        repeat = np.where(which, 2, 1)
-        patient = np.repeat(self.patient, repeat)
-        start = np.repeat(self.start, repeat)
-        end = np.repeat(self.end, repeat)
-        left = np.cumsum(repeat) - repeat
-        end[left[which]] = middle[which]
-        start[left[which] + 1] = middle[which]
-        return _Cuts(patient, start, end)
-
-    def of(self, chosen: np.ndarray) -> _Cuts:
-        return _Cuts(self.patient[chosen], self.start[chosen], self.end[chosen])
 
 
 @dataclass(frozen=True)
@@ -156,9 +97,20 @@ class _Task:
     timeline: Timeline
     exposure: ExposureAt
     shape: Shape
-    rule: Rule
     marker_weight: np.ndarray  # (n_patients,)
     aim: float  # error allowed in a patient's log-likelihood
+
+    def of(self, chosen: np.ndarray) -> _Task:
+        """The same for some patients, who get new numbers."""
+
+        def exposure(patient: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return self.exposure(chosen[patient], day)
+
+        weight = self.marker_weight[chosen]
+        return replace(self, timeline=subset(self.timeline, chosen), exposure=exposure, marker_weight=weight)
+
+    def design(self, cuts: Cuts) -> Design:
+        return assemble(cuts, self.timeline, self.exposure)
 
 
 def build_panels(
@@ -169,7 +121,6 @@ def build_panels(
     *,
     tolerance: float = 1e-3,
     marker_weight: np.ndarray | float = 15.0,
-    order: int | None = None,
 ) -> Panels:
     """Panels whose error in any patient's log-likelihood stays below `tolerance` at the reference parameters.
 
@@ -177,20 +128,19 @@ def build_panels(
     log-likelihood (measurements add up). Raises ModelError when a panel does not converge, naming the patient's
     position and day.
     """
-    usual, aim = (ORDER, tolerance) if tolerance >= _TIGHT else (_TIGHT_ORDER, _TIGHT_SAFETY * tolerance)
-    rule = gauss_legendre(usual if order is None else order)
+    aim = tolerance if tolerance >= _TIGHT else _TIGHT_SAFETY * tolerance
     weight = np.broadcast_to(np.asarray(marker_weight, dtype=float), timeline.event_day.shape)
-    task = _Task(timeline, exposure, shape, rule, weight, aim)
-    cuts = _first_cuts(timeline)
+    task = _Task(timeline, exposure, shape, weight, _FOR_BISECTION * aim)
+    cuts = first_cuts(timeline)
     # The first few sets find most of the panels at a fraction of the cost of all of them.
     if reference.k.size > _SCOUTS:
         cuts, _ = _refined(cuts, task, reference.first(_SCOUTS))
     cuts, error = _refined(cuts, task, reference)
-    design = _assemble(cuts, timeline, exposure, rule)
-    return Panels(design, rule, cuts.start, cuts.end, error, tolerance)
+    cuts, lost = _with_fewer_nodes(cuts, replace(task, aim=(1.0 - _FOR_BISECTION) * aim), reference)
+    return Panels(task.design(cuts), cuts.start, cuts.end, error + lost, tolerance)
 
 
-def _refined(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> tuple[_Cuts, np.ndarray]:
+def _refined(cuts: Cuts, task: _Task, reference: ReferenceParameters) -> tuple[Cuts, np.ndarray]:
     """Panels bisected until no patient's error exceeds the aim at any set, and the errors (n_patients,)."""
     n_patients = task.timeline.n_patients
     error = np.zeros(n_patients)
@@ -237,7 +187,7 @@ def _largest(change: np.ndarray, patient: np.ndarray, allowed: float) -> np.ndar
     return largest
 
 
-def _refuse_endless(cuts: _Cuts, which: np.ndarray) -> None:
+def _refuse_endless(cuts: Cuts, which: np.ndarray) -> None:
     short = which & (cuts.end - cuts.start < _SHORTEST)
     if short.any():
         worst = int(np.flatnonzero(short)[0])
@@ -248,141 +198,113 @@ def _refuse_endless(cuts: _Cuts, which: np.ndarray) -> None:
         )
 
 
-def _first_cuts(timeline: Timeline) -> _Cuts:
-    patients, starts, ends = [], [], []
-    entry, free = timeline.stretches
-    for i in range(timeline.n_patients):
-        measured = timeline.measurement_day[
-            timeline.measurement_offset[i] : timeline.measurement_offset[i + 1]
-        ]
-        event = timeline.event_day[i]
-        last = max(event, measured[-1]) if measured.size else event
-        breaks = timeline.break_day[timeline.break_offset[i] : timeline.break_offset[i + 1]]
-        kept = np.concatenate([[0.0, event, entry[i], free[i]], measured[measured > 0.0]])
-        # Measurements and the event must be panel ends exactly, so a breakpoint gives way to one next to it.
-        near = np.min(np.abs(breaks[:, None] - kept), axis=1, initial=np.inf) < _SAME_TIME
-        day = np.unique(np.concatenate([kept, breaks[(breaks > 0.0) & (breaks < last) & ~near]]))
-        patients.append(np.full(day.size - 1, i))
-        starts.append(day[:-1])
-        ends.append(day[1:])
-    return _Cuts(np.concatenate(patients), np.concatenate(starts), np.concatenate(ends))
-
-
-def _assemble(cuts: _Cuts, timeline: Timeline, exposure: ExposureAt, rule: Rule) -> Design:
-    """The kernel's arrays for given cuts of all patients; each patient's nodes up to the event come first."""
-    n_patients = timeline.n_patients
-    order = rule.order
-    panel_offset = np.concatenate([[0], np.cumsum(np.bincount(cuts.patient, minlength=n_patients))])
-    event_at_panel = timeline.event_day[cuts.patient]
-    before_event = cuts.end <= event_at_panel
-    hazard_panels = np.bincount(cuts.patient, weights=before_event, minlength=n_patients).astype(np.int64)
-    entry_panels, free_panels = (
-        np.bincount(cuts.patient, cuts.end <= day[cuts.patient], n_patients).astype(np.int64)
-        for day in timeline.stretches
-    )
-
-    position = np.arange(cuts.patient.size) - panel_offset[cuts.patient]
-    used = hazard_panels[cuts.patient]
-    total = np.diff(panel_offset)[cuts.patient]
-    in_block = np.where(before_event, position, position - used)
-    width = np.where(before_event, used, total - used)
-    block = order * panel_offset[cuts.patient] + np.where(before_event, 0, order * used)
-    place = (block + in_block)[:, None] + width[:, None] * np.arange(order)
-
-    n_nodes = order * cuts.patient.size
-    day = np.empty(n_nodes)
-    weight = np.empty(n_nodes)
-    patient = np.empty(n_nodes, dtype=np.int64)
-    day[place], stretch = panel_day(cuts.start[:, None], cuts.end[:, None], rule.node)
-    weight[place] = stretch * rule.weight
-    patient[place] = cuts.patient[:, None]
-    effect, dexamethasone = exposure(patient, day)
-    event_effect, event_dexamethasone = exposure(np.arange(n_patients), timeline.event_day)
-
-    counts = np.diff(timeline.measurement_offset)
-    measurement_patient = np.repeat(np.arange(n_patients), counts)
-    measurement_panel = _panels_before(cuts, panel_offset, measurement_patient, timeline.measurement_day)
-    return Design(
-        panel_offset=panel_offset.astype(np.int64),
-        hazard_panels=hazard_panels,
-        entry_panels=entry_panels,
-        free_panels=free_panels,
-        node_weight=weight,
-        node_day=day,
-        node_log_day=np.log(day),
-        node_effect=np.ascontiguousarray(effect, dtype=float),
-        node_dexamethasone=np.ascontiguousarray(dexamethasone, dtype=float),
-        event_day=timeline.event_day.astype(float),
-        event_effect=np.ascontiguousarray(event_effect, dtype=float),
-        event_dexamethasone=np.ascontiguousarray(event_dexamethasone, dtype=float),
-        measurement_offset=timeline.measurement_offset.astype(np.int64),
-        measurement_day=timeline.measurement_day.astype(float),
-        measurement_panel=measurement_panel,
-    )
-
-
-def _panels_before(cuts: _Cuts, panel_offset: np.ndarray, patient: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """How many panels of `patient` end at or before `day`."""
-    # One search in all patients' ends: shift each patient's days into a range of its own.
-    span = 1.0 + max(cuts.end.max(initial=0.0), day.max(initial=0.0))
-    ends = cuts.end + span * cuts.patient
-    found = np.searchsorted(ends, np.maximum(day, 0.0) + span * patient, side="right")
-    return (found - panel_offset[patient]).astype(np.int64)
-
-
-def _panel_changes(cuts: _Cuts, task: _Task, reference: ReferenceParameters) -> Iterator[np.ndarray]:
+def _panel_changes(cuts: Cuts, task: _Task, reference: ReferenceParameters) -> Iterator[np.ndarray]:
     """For each parameter set, how much bisecting each panel changes its patient's log-likelihood."""
     chosen, renumbered = np.unique(cuts.patient, return_inverse=True)
-    local = _Cuts(renumbered, cuts.start, cuts.end)
-    part = _subset(task.timeline, chosen)
-
-    def exposure_of(patient: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return task.exposure(chosen[patient], day)
-
-    coarse = _assemble(local, part, exposure_of, task.rule)
-    fine = _assemble(local.bisected(np.ones(local.patient.size, dtype=bool)), part, exposure_of, task.rule)
-    n_measured = np.diff(part.measurement_offset)
-    last_measured = np.maximum.reduceat(
-        np.concatenate([part.measurement_day, [0.0]]),
-        np.minimum(part.measurement_offset[:-1], part.measurement_day.size),
-    )
-    last_measured = np.where(n_measured > 0, last_measured, 0.0)
-    # An error in J within a panel shifts log M at all later measurements.
-    weight = (task.marker_weight[chosen] * n_measured)[local.patient] * (
-        local.start < last_measured[local.patient]
-    )
-    long = local.end - local.start > _SHORTEST_FOR_HAZARD
-    first = coarse.panel_offset[:-1]
-    interval_censored = bool(np.any(coarse.free_panels < coarse.hazard_panels))
+    local, own = replace(cuts, patient=renumbered), task.of(chosen)
+    reference = reference.of(chosen)
+    coarse, fine = own.design(local), own.design(local.bisected(np.ones(local.patient.size, dtype=bool)))
+    change = _Change(local, own, coarse)
     for number in range(reference.k.size):
-        phi = np.ascontiguousarray(reference.phi[number, chosen])
-        integral, hazard = _ends(coarse, task, reference, number, phi)
-        fine_integral, fine_hazard = _ends(fine, task, reference, number, phi)
-        in_j = np.abs(_increments(integral - fine_integral[1::2], first))
+        halves = _ends(fine, own, reference, number)
+        whole = _ends(coarse, own, reference, number)
+        yield change(reference.phi[number], whole, (halves[0][1::2], halves[1][1::2]))
+
+
+def _with_fewer_nodes(cuts: Cuts, task: _Task, reference: ReferenceParameters) -> tuple[Cuts, np.ndarray]:
+    """The panels with as few nodes as the aim allows, and the errors (n_patients,) that this brings in."""
+    full = task.design(cuts)
+    exact = [_ends(full, task, reference, number) for number in range(reference.k.size)]
+    change = _Change(cuts, task, full)
+    starts = [integral - _increments(integral, full.panel_offset[:-1]) for integral, _ in exact]
+    lost = np.zeros((len(ORDERS), cuts.patient.size))
+    for rank, order in enumerate(ORDERS[1:], start=1):
+        design = task.design(replace(cuts, order=np.full_like(cuts.order, order)))
+        for number, (at, start) in enumerate(zip(exact, starts, strict=True)):
+            # J from the full panels: each panel is to answer for itself alone
+            own = _ends(design, task, reference, number, start)
+            lost[rank] = np.maximum(lost[rank], change(reference.phi[number], own, at))
+    aim = np.full(task.timeline.n_patients, task.aim)
+    for _ in range(_ATTEMPTS):
+        fewer = replace(cuts, order=_lowest_orders(lost, cuts.patient, aim))
+        design = task.design(fewer)
+        error = np.zeros_like(aim)
+        for number, at in enumerate(exact):
+            of_panel = change(reference.phi[number], _ends(design, task, reference, number), at)
+            error = np.maximum(error, np.bincount(cuts.patient, of_panel, aim.size))
+        if np.all(error <= task.aim):
+            return fewer, error
+        aim = np.where(error > task.aim, 0.25 * aim, aim)
+    met = error <= task.aim
+    return replace(cuts, order=np.where(met[cuts.patient], fewer.order, ORDERS[0])), np.where(met, error, 0.0)
+
+
+def _lowest_orders(lost: np.ndarray, patient: np.ndarray, aim: np.ndarray) -> np.ndarray:
+    """Order of each panel, so that what is `lost` (order, panel) adds up to no more than each patient's aim."""
+    share = aim / np.maximum(np.bincount(patient, minlength=aim.size), 1)
+    chosen = np.zeros(patient.size, dtype=np.int64)
+    for factor in _SHARES:
+        allowed = lost <= factor * share[patient]
+        rank = np.max(np.arange(len(lost))[:, None] * allowed, axis=0)
+        total = np.bincount(patient, np.take_along_axis(lost, rank[None], axis=0)[0], aim.size)
+        chosen = np.where((total <= aim)[patient], rank, chosen)
+    return np.array(ORDERS)[chosen]
+
+
+class _Change:
+    """By how much panels change their patients' log-likelihoods."""
+
+    def __init__(self, cuts: Cuts, task: _Task, design: Design) -> None:
+        timeline = task.timeline
+        n_measured = np.diff(timeline.measurement_offset)
+        last_measured = np.maximum.reduceat(
+            np.concatenate([timeline.measurement_day, [0.0]]),
+            np.minimum(timeline.measurement_offset[:-1], timeline.measurement_day.size),
+        )
+        last_measured = np.where(n_measured > 0, last_measured, 0.0)
+        self._cuts, self._timeline, self._design = cuts, timeline, design
+        # An error in J within a panel shifts log M at all later measurements.
+        self._weight = (task.marker_weight * n_measured)[cuts.patient] * (
+            cuts.start < last_measured[cuts.patient]
+        )
+        self._long = cuts.end - cuts.start > _SHORTEST_FOR_HAZARD
+        self._interval_censored = bool(np.any(design.free_panels < design.hazard_panels))
+
+    def __call__(self, phi: np.ndarray, given: _Ends, better: _Ends) -> np.ndarray:
+        """Of the J and H at the panels' ends that are given, against better ones, at individual parameters phi."""
+        first = self._design.panel_offset[:-1]
+        in_j = np.abs(_increments(given[0] - better[0], first))
         with np.errstate(invalid="ignore"):  # both infinite
-            in_h = np.abs(_increments(hazard - fine_hazard[1::2], first))
-        of_hazard = np.where(long, _of_hazard(in_h, fine_hazard[1::2]), 0.0)
-        if interval_censored:
-            of_hazard *= _of_interval(coarse, local, part, hazard)
-        yield weight * np.exp(phi[local.patient, 2]) * in_j + of_hazard
+            in_h = np.abs(_increments(given[1] - better[1], first))
+        of_hazard = np.where(self._long, _of_hazard(in_h, better[1]), 0.0)
+        if self._interval_censored:
+            of_hazard *= _of_interval(self._design, self._cuts, self._timeline, given[1])
+        return self._weight * np.exp(phi[self._cuts.patient, 2]) * in_j + of_hazard
+
+
+_Ends = tuple[np.ndarray, np.ndarray]  # J and the cumulative hazard at the ends of panels
 
 
 def _ends(
-    design: Design, task: _Task, reference: ReferenceParameters, number: int, phi: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """J and the cumulative hazard at the ends of panels, at one reference set."""
+    design: Design,
+    task: _Task,
+    reference: ReferenceParameters,
+    number: int,
+    known: np.ndarray = NOTHING_KNOWN,
+) -> _Ends:
+    """At one reference set; `known`: J at the panels' starts, where not to be found anew."""
     n_panels = design.panel_offset[-1]
     integral, hazard = np.empty(n_panels), np.empty(n_panels)
     path(
         design,
-        task.rule,
         task.shape,
-        phi,
+        np.ascontiguousarray(reference.phi[number]),
         reference.k[number],
-        np.zeros(phi.shape[0]),
+        np.zeros(design.event_day.size),
         reference.beta_link[number],
         reference.te[number],
         reference.s[number],
+        known,
         integral,
         hazard,
         np.empty(design.node_day.size),
@@ -401,7 +323,7 @@ def _of_hazard(change: np.ndarray, reached: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(counted), counted, 0.0)
 
 
-def _of_interval(design: Design, cuts: _Cuts, timeline: Timeline, hazard: np.ndarray) -> np.ndarray:
+def _of_interval(design: Design, cuts: Cuts, timeline: Timeline, hazard: np.ndarray) -> np.ndarray:
     """By how much the log-likelihood magnifies errors of panels within a patient's interval: d log(1 - e^-H) / dH."""
     cumulative = np.concatenate([[0.0], hazard])
     ends = design.panel_offset[:-1] + design.hazard_panels
@@ -419,18 +341,3 @@ def _increments(values: np.ndarray, first: np.ndarray) -> np.ndarray:
     steps = np.diff(values, prepend=0.0)
     steps[first] = values[first]
     return steps
-
-
-def _subset(timeline: Timeline, chosen: np.ndarray) -> Timeline:
-    """The time line of some patients (breakpoints are no longer needed)."""
-    counts = np.diff(timeline.measurement_offset)[chosen]
-    rows = [np.arange(timeline.measurement_offset[i], timeline.measurement_offset[i + 1]) for i in chosen]
-    return Timeline(
-        break_offset=np.zeros(chosen.size + 1, dtype=np.int64),
-        break_day=np.empty(0),
-        measurement_offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        measurement_day=timeline.measurement_day[np.concatenate(rows)] if rows else np.empty(0),
-        event_day=timeline.event_day[chosen],
-        entry_day=timeline.stretches[0][chosen],
-        free_day=timeline.stretches[1][chosen],
-    )

@@ -229,7 +229,7 @@ def _outcomes(data: JointData, prior: _Priors, phi: Any, k: Any) -> None:
     complete = phi
     if len(data.spec.individual) == 4:  # constant exposure is the limit EC50 -> 0
         complete = pt.concatenate([phi, pt.full((n_patients, 1), -np.inf)], axis=1)
-    trajectory = JointTrajectory(data.shape, data.panels.rule.order)
+    trajectory = JointTrajectory(data.shape)
     log_m, cumulative, log_event = trajectory(
         complete, k, lp, beta_link, te, s, *design_inputs(data.panels.design)
     )[:3]

@@ -15,7 +15,8 @@ from bayes_isa.data import Trial
 from bayes_isa.data.covariates import available_covariates, design_matrix
 from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.kernels.hazard import LINK_UNITS, Shape, make_shape
-from bayes_isa.kernels.panels import Panels, ReferenceParameters, Timeline, build_panels
+from bayes_isa.kernels.panels import Panels, ReferenceParameters, build_panels
+from bayes_isa.kernels.timeline import Timeline
 from bayes_isa.model.exposures import spec_exposure
 from bayes_isa.model.imputation import Imputation, categorical_with_missing, imputation_of
 from bayes_isa.model.reference import reference_parameters
@@ -25,7 +26,6 @@ from bayes_isa.pk import Exposure
 # Error of a patient's log-likelihood against posterior SDs of 1: a tenth is lost in a rough estimate.
 _ROUGH_TOLERANCE = 0.1
 _ROUGH_SETS = 16
-_ROUGH_ORDER = 4
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,6 @@ def prepare(trial: Trial, spec: ModelSpec, *, rough: bool = False) -> JointData:
             shape,
             reference.first(_ROUGH_SETS),
             tolerance=_ROUGH_TOLERANCE,
-            order=_ROUGH_ORDER,
         )
     else:
         panels = build_panels(timeline, exposure.evaluate, shape, reference, tolerance=spec.tolerance)

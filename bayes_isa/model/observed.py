@@ -107,5 +107,4 @@ def prediction_panels(data: JointData, until_day: float | None = None) -> Panels
         data.shape,
         reference,
         tolerance=_PREDICTION_TOLERANCE,
-        order=data.panels.rule.order,
     )

@@ -18,11 +18,11 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
+from bayes_isa.kernels.design import Design
 from bayes_isa.kernels.evaluate import measurement_terms
 from bayes_isa.kernels.hazard import Shape
-from bayes_isa.kernels.quadrature import gauss_legendre
 from bayes_isa.kernels.residual import Residual
-from bayes_isa.kernels.trajectory import Design, pull_back, trajectory
+from bayes_isa.kernels.trajectory import pull_back, trajectory
 from bayes_isa.model.compiled import FLAGS, INTEGERS, MATRIX, NUMBER, VECTOR, by_name, kernel_version
 from bayes_isa.model.packing import N_MEASUREMENTS, pack_design, unpack_design
 
@@ -44,11 +44,10 @@ class JointTrajectory(Op):
     Shapes and units as in `bayes_isa.kernels.trajectory`.
     """
 
-    __props__ = ("shape", "order")
+    __props__ = ("shape",)
 
-    def __init__(self, shape: Shape, order: int) -> None:
+    def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self.order = order
 
     def make_node(
         self, phi: Any, k: Any, hazard_lp: Any, beta_link: Any, te: Any, s: Any, *design: Any
@@ -68,7 +67,7 @@ class JointTrajectory(Op):
         return [(measurements,), (patients,), (patients,), (measurements, 6), (patients, 10), (patients, 10)]
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
-        outputs = _trajectory_function(self.shape, self.order).py_func(*inputs)
+        outputs = _trajectory_function(self.shape).py_func(*inputs)
         for storage, value in zip(output_storage, outputs, strict=True):
             storage[0] = value
 
@@ -165,15 +164,13 @@ def _is_disconnected(variable: Variable) -> bool:
 
 
 @cache
-def _trajectory_function(shape: Shape, order: int) -> Any:
-    rule = gauss_legendre(order)
-
+def _trajectory_function(shape: Shape) -> Any:
     def kernel(floats, integers, *parameters_and_outputs):
-        trajectory(unpack_design(floats, integers), rule, shape, *parameters_and_outputs)
+        trajectory(unpack_design(floats, integers), shape, *parameters_and_outputs)
 
     parameters = (MATRIX, NUMBER, VECTOR, NUMBER, NUMBER, NUMBER)
     outputs = (VECTOR, VECTOR, VECTOR, MATRIX, MATRIX, MATRIX)
-    name = f"trajectory_{order}_{'_'.join(str(value) for value in shape)}"
+    name = f"trajectory_{'_'.join(str(value) for value in shape)}"
     fill = by_name(name, types.none(VECTOR, INTEGERS, *parameters, *outputs), kernel)
 
     @njit
@@ -238,7 +235,7 @@ def _measurement_function() -> Any:
 
 @register_funcify_default_op_cache_key(JointTrajectory)
 def _(op: JointTrajectory, node: Apply, **kwargs: Any) -> Any:
-    return _trajectory_function(op.shape, op.order), kernel_version()
+    return _trajectory_function(op.shape), kernel_version()
 
 
 @register_funcify_default_op_cache_key(TrajectoryPullback)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from bayes_isa.kernels.design import Design
+from bayes_isa.kernels.quadrature import ORDERS
 from bayes_isa.kernels.response import Window
-from bayes_isa.kernels.trajectory import Design
 from bayes_isa.kernels.whitening import Whitening
 from bayes_isa.model.windows import INTERVALS, SAMPLES
 
+_GROUPS = 2 * len(ORDERS)
 N_MEASUREMENTS = 2  # place of the number of measurements in a packed design's integers
 
 
 def pack_design(design: Design) -> tuple[np.ndarray, np.ndarray]:
-    """All numbers of a design, and all its integers after a header: patients, nodes, measurements."""
-    header = [design.event_day.size, design.node_day.size, design.measurement_day.size]
-    integers = [np.array(header), *(a for a in design if a.dtype.kind == "i")]
+    """All numbers of a design, and all its integers after a header: patients, nodes, measurements,
+    panels."""
+    header = [design.event_day.size, design.node_day.size, design.measurement_day.size, design.place.size]
+    integers = [np.array(header), *(a.ravel() for a in design if a.dtype.kind == "i")]
     floats = [a for a in design if a.dtype.kind == "f"]
     return np.concatenate(floats), np.concatenate(integers).astype(np.int64)
 
@@ -24,15 +27,23 @@ def pack_design(design: Design) -> tuple[np.ndarray, np.ndarray]:
 @njit(inline="always")
 def unpack_design(floats: np.ndarray, integers: np.ndarray) -> Design:
     """The design's arrays as views of the packed ones."""
-    patients, nodes, measurements = integers[0], integers[1], integers[2]
-    # After the header: panel_offset, hazard_panels, entry_panels, free_panels, measurement_offset, measurement_panel.
-    events, i = 5 * nodes, 3 + 4 * patients + 1
+    patients, nodes, measurements, panels = integers[0], integers[1], integers[2], integers[3]
+    hazard = 4 + patients + 1
+    strips = hazard + 3 * patients
+    offset = strips + _GROUPS * patients
+    place = offset + patients + 1
+    measured = place + panels
+    last = measured + patients + 1
+    events = 5 * nodes
     days = events + 3 * patients
     return Design(
-        integers[3 : 4 + patients],
-        integers[4 + patients : 4 + 2 * patients],
-        integers[4 + 2 * patients : 4 + 3 * patients],
-        integers[4 + 3 * patients : i],
+        integers[4:hazard],
+        integers[hazard : hazard + patients],
+        integers[hazard + patients : hazard + 2 * patients],
+        integers[hazard + 2 * patients : strips],
+        integers[strips:offset].reshape((patients, _GROUPS)),
+        integers[offset:place],
+        integers[place:measured],
         floats[:nodes],
         floats[nodes : 2 * nodes],
         floats[2 * nodes : 3 * nodes],
@@ -41,9 +52,9 @@ def unpack_design(floats: np.ndarray, integers: np.ndarray) -> Design:
         floats[events : events + patients],
         floats[events + patients : events + 2 * patients],
         floats[events + 2 * patients : days],
-        integers[i : i + patients + 1],
+        integers[measured:last],
         floats[days : days + measurements],
-        integers[i + patients + 1 : i + patients + 1 + measurements],
+        integers[last : last + measurements],
     )
 
 

@@ -9,7 +9,8 @@ import xarray as xr
 
 from bayes_isa.kernels.evaluate import Parameters, evaluate_terms
 from bayes_isa.kernels.hazard import make_shape
-from bayes_isa.kernels.panels import Panels, Timeline, build_panels
+from bayes_isa.kernels.panels import Panels, build_panels
+from bayes_isa.kernels.timeline import Timeline
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.likelihood import evaluate_log_likelihood

@@ -13,8 +13,9 @@ from bayes_isa.data.schema import nearest
 from bayes_isa.errors import DataError, ModelError, Problem
 from bayes_isa.inference.storage import spec_of, trial_of
 from bayes_isa.kernels.evaluate import evaluate_curves, log_m_at_measurements
-from bayes_isa.kernels.panels import Timeline, build_panels
+from bayes_isa.kernels.panels import build_panels
 from bayes_isa.kernels.residual import standard_errors
+from bayes_isa.kernels.timeline import Timeline
 from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.patient_terms import kernel_parameters, residual_of
 from bayes_isa.model.reference import reference_parameters

@@ -21,7 +21,8 @@ from bayes_isa.kernels.evaluate import (
     log_m_at_measurements,
 )
 from bayes_isa.kernels.hazard import Shape, make_shape
-from bayes_isa.kernels.panels import Panels, ReferenceParameters, Timeline, build_panels
+from bayes_isa.kernels.panels import Panels, ReferenceParameters, build_panels
+from bayes_isa.kernels.timeline import Timeline
 from bayes_isa.model.exposures import spec_exposure
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.prediction.draws import require_finite

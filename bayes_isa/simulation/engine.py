@@ -1,6 +1,6 @@
 """One simulated trial under one regimen: PFS by inversion of the cumulative hazard, M-protein at visits, survival.
 
-The curves are the kernel's (`bayes_isa.kernels.trajectory.path`), called patient by patient so that trials may
+The curves are the kernel's (`bayes_isa.kernels.path.path`), called patient by patient so that trials may
 consist of any patients of a pool, some several times, without copying what is known of them.
 """
 
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from bayes_isa.kernels.design import Design
 from bayes_isa.kernels.evaluate import Parameters, invert
 from bayes_isa.kernels.growth import log_mprotein
 from bayes_isa.kernels.hazard import Shape
-from bayes_isa.kernels.panels import Panels, panel_day
-from bayes_isa.kernels.trajectory import Design, path
+from bayes_isa.kernels.panels import Panels
+from bayes_isa.kernels.path import NOTHING_KNOWN, path
+from bayes_isa.kernels.timeline import panel_day
 
 # Panels end within this of every day asked for: cuts closer than that are one.
 _SAME_TIME = 1e-5
@@ -64,7 +66,6 @@ def simulate_patients(
     panel, x = np.empty(n, dtype=np.int64), np.empty(n)
     _simulate(
         panels.design,
-        panels.rule,
         shape,
         who,
         *parameters.as_arguments(),
@@ -85,19 +86,22 @@ def simulate_patients(
 
 
 @njit(nogil=True)
-def _only(design, order, i):
+def _only(design, i):
     """The design of patient i alone, without measurements: path needs none."""
     first, last = design.panel_offset[i], design.panel_offset[i + 1]
-    nodes = slice(order * first, order * last)
+    nodes = slice(design.node_offset[i], design.node_offset[i + 1])
     own = slice(i, i + 1)
     none = slice(0, 0)
-    offsets = np.zeros(2, np.int64)
-    offsets[1] = last - first
+    panel_offset, node_offset = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    panel_offset[1], node_offset[1] = last - first, nodes.stop - nodes.start
     return Design(
-        offsets,
+        panel_offset,
         design.hazard_panels[own],
         design.entry_panels[own],
         design.free_panels[own],
+        design.strips[own],
+        node_offset,
+        design.place[first:last],
         design.node_weight[nodes],
         design.node_day[nodes],
         design.node_log_day[nodes],
@@ -115,7 +119,6 @@ def _only(design, order, i):
 @njit(nogil=True, cache=True, error_model="numpy")
 def _simulate(
     design,
-    rule,
     shape,
     who,
     phi,
@@ -133,18 +136,17 @@ def _simulate(
     panel,
     x,
 ):
-    order = rule.weight.size
-    widest = 0
+    panels, nodes = 0, 0
     for i in range(design.event_day.size):
-        widest = max(widest, design.panel_offset[i + 1] - design.panel_offset[i])
-    integral, hazard, node_hazard = np.empty(widest), np.empty(widest), np.empty(order * widest)
+        panels = max(panels, design.panel_offset[i + 1] - design.panel_offset[i])
+        nodes = max(nodes, design.node_offset[i + 1] - design.node_offset[i])
+    integral, hazard, node_hazard = np.empty(panels), np.empty(panels), np.empty(nodes)
     for n in range(who.size):
         i = who[n]
         of_patient = slice(n, n + 1)
-        one = _only(design, order, i)
+        one = _only(design, i)
         path(
             one,
-            rule,
             shape,
             phi[of_patient],
             k,
@@ -152,11 +154,12 @@ def _simulate(
             beta_link,
             te,
             s,
+            NOTHING_KNOWN,
             integral,
             hazard,
             node_hazard,
         )
-        invert(one, rule, hazard, node_hazard, target[of_patient], panel[of_patient], x[of_patient])
+        invert(one, hazard, node_hazard, target[of_patient], panel[of_patient], x[of_patient])
         kl, kd = math.exp(phi[n, 1]), math.exp(phi[n, 2])
         for v in range(visits.size):
             p = visit_panel[i, v]

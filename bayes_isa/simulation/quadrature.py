@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bayes_isa.kernels.hazard import Shape
-from bayes_isa.kernels.panels import Panels, ReferenceParameters, Timeline, build_panels
+from bayes_isa.kernels.panels import Panels, ReferenceParameters, build_panels
+from bayes_isa.kernels.timeline import Timeline
 from bayes_isa.pk import Exposure
 
 # M-protein, g/L, that reference patients grow to at most: the upper end of what is seen in myeloma.

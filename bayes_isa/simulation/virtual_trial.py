@@ -17,7 +17,8 @@ from bayes_isa.data.truth import Truth, read_truth, write_truth
 from bayes_isa.errors import DataError
 from bayes_isa.kernels.evaluate import Parameters, evaluate_curves, event_times, log_m_at_measurements
 from bayes_isa.kernels.hazard import Shape, make_shape
-from bayes_isa.kernels.panels import ReferenceParameters, Timeline, build_panels
+from bayes_isa.kernels.panels import ReferenceParameters, build_panels
+from bayes_isa.kernels.timeline import Timeline
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.model.exposures import trial_exposure
 from bayes_isa.pk import Exposure

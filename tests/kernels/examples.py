@@ -8,7 +8,8 @@ import numpy as np
 
 from bayes_isa.kernels.evaluate import Parameters
 from bayes_isa.kernels.hazard import Shape, make_shape
-from bayes_isa.kernels.panels import Panels, ReferenceParameters, Timeline, build_panels
+from bayes_isa.kernels.panels import Panels, ReferenceParameters, build_panels
+from bayes_isa.kernels.timeline import Timeline
 from bayes_isa.pk import Doses, Exposure, pk_exposure, typical_parameters
 
 N = 4

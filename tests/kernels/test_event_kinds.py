@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bayes_isa.kernels.evaluate import Parameters, evaluate_curves, evaluate_terms, event_times
 from bayes_isa.kernels.hazard import make_shape
-from bayes_isa.kernels.panels import Timeline
+from bayes_isa.kernels.timeline import Timeline
 from bayes_isa.kernels.trajectory import EVENT_PARTIALS
 
 from .examples import EVENT_DAY, N, example, exposure, panels_of, parameters, timeline

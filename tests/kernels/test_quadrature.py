@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from bayes_isa.kernels.panels import panel_day
 from bayes_isa.kernels.quadrature import gauss_legendre
+from bayes_isa.kernels.timeline import panel_day
 
 ORDERS = (2, 3, 4, 5, 6, 8, 12)
 

@@ -2,13 +2,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.polynomial import Polynomial
 
+from bayes_isa.kernels.design import nodes_of
 from bayes_isa.kernels.evaluate import (
     Parameters,
     evaluate_curves,
     evaluate_terms,
     log_m_at_measurements,
 )
+from bayes_isa.kernels.quadrature import ORDERS
+from bayes_isa.kernels.strips import LANES
 from bayes_isa.kernels.trajectory import EVENT_PARTIALS, MARKER_PARTIALS, pull_back
 
 from .examples import N, example, parameters
@@ -68,12 +72,13 @@ def test_hazard_at_the_event_is_the_limit_of_the_curve():
     terms, curves = evaluate_terms(panels, shape, parameters()), evaluate_curves(panels, shape, parameters())
     design = panels.design
     for i in range(N):
-        order, first = panels.rule.order, design.panel_offset[i]
-        node = (
-            order * first + order * design.hazard_panels[i] - 1
-        )  # last node of the panel that ends at the event
-        assert design.node_day[node] < design.event_day[i]
-        assert np.log(curves.node_hazard[node]) == pytest.approx(terms.log_event[i], abs=0.05)
+        last = design.place[design.panel_offset[i] + design.hazard_panels[i] - 1]
+        first, order = nodes_of.py_func(design.strips[i], last)
+        nodes = design.node_offset[i] + first + LANES * np.arange(order)
+        day, log_hazard = design.node_day[nodes], np.log(curves.node_hazard[nodes])
+        assert np.all(day < design.event_day[i])
+        extrapolated = Polynomial.fit(day, log_hazard, order - 1)(design.event_day[i])
+        assert extrapolated == pytest.approx(terms.log_event[i], abs=1e-3)
 
 
 def test_patients_without_measurements_and_panels_after_the_event():
@@ -84,8 +89,9 @@ def test_patients_without_measurements_and_panels_after_the_event():
     assert (design.hazard_panels < total).tolist() == [True, False, False, False]
     assert panels.panel_end[design.panel_offset[1:] - 1].tolist() == [140.0, 63.5, 84.0, 30.2]
     curves = evaluate_curves(*example(), parameters())
-    after = slice(panels.rule.order * design.hazard_panels[0], panels.rule.order * total[0])
-    assert not curves.node_hazard[after].any()
+    until = LANES * np.array(ORDERS) @ design.strips[0, : len(ORDERS)]
+    assert until < design.node_offset[1]
+    assert not curves.node_hazard[until : design.node_offset[1]].any()
 
 
 def test_pull_back_is_the_product_with_the_jacobian():

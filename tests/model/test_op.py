@@ -17,7 +17,7 @@ from bayes_isa.model.op import JointTrajectory, MeasurementTerm, design_inputs
 def joint():
     """(phi, k, lp, beta_link, Te, s) -> outputs, and values of the inputs."""
     panels, shape = example()
-    op = JointTrajectory(shape, panels.rule.order)
+    op = JointTrajectory(shape)
     arrays = design_inputs(panels.design)
 
     def call(*inputs):
