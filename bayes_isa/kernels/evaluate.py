@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,12 @@ from bayes_isa.kernels.path import NOTHING_KNOWN, path
 from bayes_isa.kernels.quadrature import ORDERS, gauss_legendre
 from bayes_isa.kernels.residual import Residual, measurement_term
 from bayes_isa.kernels.strips import LANES
-from bayes_isa.kernels.timeline import panel_day
+from bayes_isa.kernels.timeline import GRADING, panel_day
 from bayes_isa.kernels.trajectory import EVENT_PARTIALS, MARKER_PARTIALS, trajectory
+
+# Cumulative hazard of one panel above which it is not taken for a polynomial: nobody survives it, and of what it adds
+# up to the first part alone matters.
+_EXPLOSION = 100.0
 
 
 @dataclass(frozen=True)
@@ -169,9 +174,14 @@ def invert(
         if p == used or not target[i] >= 0.0:
             panel[i] = -1
             continue
+        panel[i] = first + p
         before = hazard_end[first + p - 1] if p > 0 else 0.0
         node, order = nodes_of(design.strips[i], design.place[first + p])
         node += design.node_offset[i]
+        if hazard_end[first + p] - before > _EXPLOSION:
+            x[i] = _place_in_explosion(order, node, p == 0, design.node_day, node_hazard, target[i] - before)
+            if x[i] >= -1.0:
+                continue
         _legendre_coefficients(order, node_hazard, design.node_weight, node, coefficient)
         low, high = -1.0, 1.0
         # Bisection to full precision of a double: the interpolated hazard may touch 0 where Newton would fail.
@@ -181,7 +191,6 @@ def invert(
                 low = middle
             else:
                 high = middle
-        panel[i] = first + p
         x[i] = 0.5 * (low + high)
 
 
@@ -191,6 +200,46 @@ for _row, _order in enumerate(ORDERS):
     _NODES[_row, :_order] = gauss_legendre(_order).node
 
 
+@njit(inline="always")
+def _row_of(order):
+    row = 0
+    while ORDERS[row] != order:
+        row += 1
+    return row
+
+
+@njit(error_model="numpy")
+def _place_in_explosion(order, first, graded, day, hazard, target):
+    """Place x in a panel at which the hazard cumulated from its start is `target`; NaN if not before the last node.
+
+    The hazard is taken for a power of time from node to node. Where it rises by orders of magnitude within the panel, a
+    polynomial through all nodes is off by more than the target.
+    """
+    row = _row_of(order)
+    u_1, u_2 = 0.5 * (1.0 + _NODES[row, 0]), 0.5 * (1.0 + _NODES[row, 1])
+    slope = (day[first + LANES] - day[first]) / (u_2 - u_1)
+    start = 0.0 if graded else day[first] - slope * u_1
+    reached = 0.0
+    for a in range(order - 1):
+        t, h = day[first + LANES * a], hazard[first + LANES * a]
+        following, h_following = day[first + LANES * (a + 1)], hazard[first + LANES * (a + 1)]
+        if not (0.0 < h < np.inf and 0.0 < h_following < np.inf):
+            return np.nan
+        power = 1.0 + math.log(h_following / h) / math.log(following / t)
+        if a == 0:
+            if power <= 0.0:
+                return np.nan
+            reached = h * t * (1.0 - (start / t) ** power) / power
+        # a power that is 0 to within rounding would be a logarithm
+        power = power if abs(power) > 1e-9 else 1e-9
+        if target <= reached + h * t * math.expm1(power * math.log(following / t)) / power:
+            found = t * math.exp(math.log1p(power * (target - reached) / (h * t)) / power)
+            u = u_1 * (found / day[first]) ** (1.0 / GRADING) if graded else (found - start) / slope
+            return 2.0 * u - 1.0
+        reached += h * t * math.expm1(power * math.log(following / t)) / power
+    return np.nan
+
+
 @njit(error_model="numpy")
 def _legendre_coefficients(order, values, weights, first, coefficient):
     """Legendre expansion in x of values x dt/dx on a panel, from its nodes' values and quadrature weights.
@@ -198,9 +247,7 @@ def _legendre_coefficients(order, values, weights, first, coefficient):
     0 beyond what `order` nodes tell.
     """
     coefficient[:] = 0.0
-    row = 0
-    while ORDERS[row] != order:
-        row += 1
+    row = _row_of(order)
     for a in range(order):
         x = _NODES[row, a]
         scaled = weights[first + LANES * a] * values[first + LANES * a]

@@ -121,21 +121,24 @@ def build_panels(
     *,
     tolerance: float = 1e-3,
     marker_weight: np.ndarray | float = 15.0,
+    order: int | None = None,
 ) -> Panels:
     """Panels whose error in any patient's log-likelihood stays below `tolerance` at the reference parameters.
 
     `marker_weight`, scalar or (n_patients,): how much an error of 1 in log M at a measurement changes the
-    log-likelihood (measurements add up). Raises ModelError when a panel does not converge, naming the patient's
-    position and day.
+    log-likelihood (measurements add up). `order`, of ORDERS: nodes of every panel, where not as few as do. Raises
+    ModelError when a panel does not converge, naming the patient's position and day.
     """
     aim = tolerance if tolerance >= _TIGHT else _TIGHT_SAFETY * tolerance
     weight = np.broadcast_to(np.asarray(marker_weight, dtype=float), timeline.event_day.shape)
     task = _Task(timeline, exposure, shape, weight, _FOR_BISECTION * aim)
-    cuts = first_cuts(timeline)
+    cuts = first_cuts(timeline, order or ORDERS[0])
     # The first few sets find most of the panels at a fraction of the cost of all of them.
     if reference.k.size > _SCOUTS:
         cuts, _ = _refined(cuts, task, reference.first(_SCOUTS))
     cuts, error = _refined(cuts, task, reference)
+    if order is not None:
+        return Panels(task.design(cuts), cuts.start, cuts.end, error, tolerance)
     cuts, lost = _with_fewer_nodes(cuts, replace(task, aim=(1.0 - _FOR_BISECTION) * aim), reference)
     return Panels(task.design(cuts), cuts.start, cuts.end, error + lost, tolerance)
 
@@ -216,14 +219,14 @@ def _with_fewer_nodes(cuts: Cuts, task: _Task, reference: ReferenceParameters) -
     full = task.design(cuts)
     exact = [_ends(full, task, reference, number) for number in range(reference.k.size)]
     change = _Change(cuts, task, full)
-    starts = [integral - _increments(integral, full.panel_offset[:-1]) for integral, _ in exact]
+    starts = [_starts(integral, full.panel_offset[:-1]) for integral, _ in exact]
     lost = np.zeros((len(ORDERS), cuts.patient.size))
     for rank, order in enumerate(ORDERS[1:], start=1):
         design = task.design(replace(cuts, order=np.full_like(cuts.order, order)))
         for number, (at, start) in enumerate(zip(exact, starts, strict=True)):
             # J from the full panels: each panel is to answer for itself alone
             own = _ends(design, task, reference, number, start)
-            lost[rank] = np.maximum(lost[rank], change(reference.phi[number], own, at))
+            lost[rank] = np.maximum(lost[rank], change(reference.phi[number], own, at, all_hazards=True))
     aim = np.full(task.timeline.n_patients, task.aim)
     for _ in range(_ATTEMPTS):
         fewer = replace(cuts, order=_lowest_orders(lost, cuts.patient, aim))
@@ -270,13 +273,22 @@ class _Change:
         self._long = cuts.end - cuts.start > _SHORTEST_FOR_HAZARD
         self._interval_censored = bool(np.any(design.free_panels < design.hazard_panels))
 
-    def __call__(self, phi: np.ndarray, given: _Ends, better: _Ends) -> np.ndarray:
-        """Of the J and H at the panels' ends that are given, against better ones, at individual parameters phi."""
+    def __call__(
+        self, phi: np.ndarray, given: _Ends, better: _Ends, *, all_hazards: bool = False
+    ) -> np.ndarray:
+        """Of the J and H at the panels' ends that are given, against better ones, at individual parameters phi.
+
+        With `all_hazards` a hazard counts for less only once it has exploded in an earlier panel: within the panel in
+        which it does, event times are still to be found. Bisection would not come to an end there.
+        """
         first = self._design.panel_offset[:-1]
         in_j = np.abs(_increments(given[0] - better[0], first))
         with np.errstate(invalid="ignore"):  # both infinite
             in_h = np.abs(_increments(given[1] - better[1], first))
-        of_hazard = np.where(self._long, _of_hazard(in_h, better[1]), 0.0)
+        if all_hazards:
+            of_hazard = _of_hazard(in_h, _starts(better[1], first))
+        else:
+            of_hazard = np.where(self._long, _of_hazard(in_h, better[1]), 0.0)
         if self._interval_censored:
             of_hazard *= _of_interval(self._design, self._cuts, self._timeline, given[1])
         return self._weight * np.exp(phi[self._cuts.patient, 2]) * in_j + of_hazard
@@ -334,6 +346,13 @@ def _of_interval(design: Design, cuts: Cuts, timeline: Timeline, hazard: np.ndar
         factor = 1.0 / np.expm1(np.maximum(within, _LEAST_IN_INTERVAL))
     inside = cuts.start >= timeline.stretches[1][cuts.patient]
     return np.where(inside, np.maximum(factor, 1.0)[cuts.patient], 1.0)
+
+
+def _starts(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """What holds at the start of each panel, from what holds at its end."""
+    starts = np.concatenate([[0.0], values[:-1]])
+    starts[first] = 0.0
+    return starts
 
 
 def _increments(values: np.ndarray, first: np.ndarray) -> np.ndarray:

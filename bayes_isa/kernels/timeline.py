@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayes_isa.kernels.quadrature import ORDERS
-
 # Cuts closer than a tenth of a second are one cut: dose and visit times carry rounding of that size.
 _SAME_TIME = 1e-6
 # On the panel that starts at day 0 time is t = end * u^4, u in (0, 1): it turns the hazard's t^(s-1) into a smooth
 # u^(4s-1), where bisection alone would need a dozen panels.
-_GRADING = 4
+GRADING = 4
 
 
 def panel_day(start: np.ndarray, end: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -20,8 +18,8 @@ def panel_day(start: np.ndarray, end: np.ndarray, x: np.ndarray) -> tuple[np.nda
     u = 0.5 * (x + 1.0)
     first = start == 0.0
     width = end - start
-    day = np.where(first, width * u**_GRADING, start + width * u)
-    return day, 0.5 * width * np.where(first, _GRADING * u ** (_GRADING - 1), 1.0)
+    day = np.where(first, width * u**GRADING, start + width * u)
+    return day, 0.5 * width * np.where(first, GRADING * u ** (GRADING - 1), 1.0)
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,8 @@ class Cuts:
         return Cuts(self.patient[chosen], self.start[chosen], self.end[chosen], self.order[chosen])
 
 
-def first_cuts(timeline: Timeline) -> Cuts:
-    """Panels of the highest order between all that must be a panel's end."""
+def first_cuts(timeline: Timeline, order: int) -> Cuts:
+    """Panels of one order between all that must be a panel's end."""
     patients, starts, ends = [], [], []
     entry, free = timeline.stretches
     for i in range(timeline.n_patients):
@@ -95,8 +93,7 @@ def first_cuts(timeline: Timeline) -> Cuts:
         starts.append(day[:-1])
         ends.append(day[1:])
     patient = np.concatenate(patients)
-    order = np.full(patient.size, ORDERS[0])
-    return Cuts(patient, np.concatenate(starts), np.concatenate(ends), order)
+    return Cuts(patient, np.concatenate(starts), np.concatenate(ends), np.full(patient.size, order))
 
 
 def subset(timeline: Timeline, chosen: np.ndarray) -> Timeline:

@@ -14,9 +14,11 @@ from reference.joint_by_solve_ivp import Sets, log_m_and_hazard
 
 from bayes_isa.data.published import PUBLISHED_ESTIMATES
 from bayes_isa.kernels.evaluate import Parameters, empty_terms
+from bayes_isa.kernels.quadrature import gauss_legendre
 from bayes_isa.kernels.trajectory import INDIVIDUAL, trajectory
 from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.spec import ModelSpec
+from benchmarks.equal_panels import ORDER, equal_panels, node_places
 
 
 def best(function: Callable[[], object], repeats: int) -> float:
@@ -40,35 +42,37 @@ def published(n: int, rng: np.random.Generator) -> Parameters:
 
 def kernel_seconds(data: JointData, at: Parameters) -> float:
     """One evaluation with all derivatives."""
-    design, rule = data.panels.design, data.panels.rule
+    design = data.panels.design
     buffers = tuple(vars(empty_terms(design.measurement_day.size, design.event_day.size)).values())
     arguments = at.as_arguments()
-    trajectory(design, rule, data.shape, *arguments, *buffers)
-    return best(lambda: trajectory(design, rule, data.shape, *arguments, *buffers), 30)
+    trajectory(design, data.shape, *arguments, *buffers)
+    return best(lambda: trajectory(design, data.shape, *arguments, *buffers), 30)
 
 
 def cumulative_hazards(data: JointData, at: Parameters) -> np.ndarray:
-    """H at the events by the same quadrature in plain NumPy, without derivatives; a patient at a time."""
-    design, rule = data.panels.design, data.panels.rule
-    order, out = rule.order, np.empty(design.event_day.size)
-    for i in range(out.size):
-        first, used = order * design.panel_offset[i], design.hazard_panels[i]
-        nodes = slice(first, first + order * used)
-        weight, day, log_day, effect, dexamethasone = (
-            array[nodes].reshape(order, used)
-            for array in (
-                design.node_weight,
-                design.node_day,
-                design.node_log_day,
-                design.node_effect,
-                design.node_dexamethasone,
-            )
+    """H at the events by quadrature in plain NumPy, without derivatives; a patient at a time, its panels alike."""
+    design, share = data.panels.design, gauss_legendre(ORDER).share
+    place = node_places(design)
+    columns = [
+        array[place]
+        for array in (
+            design.node_weight,
+            design.node_day,
+            design.node_log_day,
+            design.node_effect,
+            design.node_dexamethasone,
         )
+    ]
+    out = np.empty(design.event_day.size)
+    for i in range(out.size):
+        first = design.panel_offset[i]
+        of_patient = slice(first, first + design.hazard_panels[i])
+        weight, day, log_day, effect, dexamethasone = (array[:, of_patient] for array in columns)
         log_m0, kl, kd, r, ec50 = at.phi[i, 0], *np.exp(at.phi[i, 1:])
         kill = np.exp(-r * day) * (effect / (ec50 + effect) + at.k * dexamethasone)
         weighted = weight * kill
         before = np.cumsum(weighted.sum(axis=0)) - weighted.sum(axis=0)
-        m = np.exp(log_m0 + kl * day - kd * (before + rule.share @ weighted))
+        m = np.exp(log_m0 + kl * day - kd * (before + share @ weighted))
         ratio = np.exp(-at.s * (log_day - np.log(at.te)))
         hazard = at.s / day / (1.0 + ratio) * np.exp(at.beta_link * m * (kl - kd * kill))
         out[i] = np.sum(weight * hazard)
@@ -108,7 +112,9 @@ def main() -> None:
             f" {1e6 * seconds / n:5.1f} us a patient"
         )
         if n == 201:
-            numpy_seconds = best(lambda data=data, at=at: cumulative_hazards(data, at), 3)
+            with equal_panels():
+                equal = prepare(awkward_trial(n), ModelSpec(covariates={}))
+            numpy_seconds = best(lambda equal=equal, at=at: cumulative_hazards(equal, at), 3)
             print(
                 f"      NumPy, H alone: {numpy_seconds / seconds:.0f} times the kernel with all its derivatives"
             )

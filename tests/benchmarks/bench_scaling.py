@@ -37,11 +37,11 @@ def true_parameters(virtual: VirtualTrial) -> Parameters:
 
 def kernel_seconds(data: JointData, at: Parameters) -> float:
     """One call of the kernel."""
-    design, rule = data.panels.design, data.panels.rule
+    design = data.panels.design
     buffers = tuple(vars(empty_terms(design.measurement_day.size, design.event_day.size)).values())
     arguments = at.as_arguments()
     (seconds,) = shortest_seconds(
-        lambda: trajectory(design, rule, data.shape, *arguments, *buffers), repeats=_REPEATS
+        lambda: trajectory(design, data.shape, *arguments, *buffers), repeats=_REPEATS
     )
     return seconds
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,17 @@ def test_tiny_targets_fall_on_the_first_panel():
     day = event_times(panels, evaluate_curves(panels, shape, at), target)
     expected = at.te * (target * np.exp(-at.hazard_lp)) ** (1.0 / at.s)
     np.testing.assert_allclose(day, expected, rtol=2e-2)
+
+
+def test_a_hazard_that_explodes_at_once_is_still_inverted():
+    """H = exp(lp) log(1 + (t/Te)^s) without a link: closed form, at e^40 times the usual hazard."""
+    panels, shape = example("none")
+    at = parameters(beta_link=0.0)
+    at = replace(at, hazard_lp=at.hazard_lp + 40.0)
+    for target in (1e-3, 1.0, 20.0):
+        day = event_times(panels, evaluate_curves(panels, shape, at), np.full(N, target))
+        expected = at.te * np.expm1(target * np.exp(-at.hazard_lp)) ** (1.0 / at.s)
+        np.testing.assert_allclose(day, expected, rtol=1e-3)
 
 
 def test_targets_out_of_reach_and_out_of_meaning():

@@ -4,10 +4,12 @@ sh tests/benchmarks/stan/environment.sh
 PYTHONPATH=tests python -m benchmarks.stan.bench                      # 50 patients, 2 chains of 200 + 200: some minutes
 PYTHONPATH=tests python -m benchmarks.stan.bench --patients 201 --chains 4 --tune 500 --draws 1000       # hours
 
-The quadrature, the data and the priors are exported from this package. Gradients are timed in turn in this process, one
-thread, at the starting point; the Stan ones compiled with -march=native and, but for the one with reduce_sum, without
-STAN_THREADS, which PyStan sets; the shortest of many calls counts. reduce_sum (which frees its tape patient by patient)
-and stanc's --O1 were found to be worth a few per cent at most.
+The quadrature, the data and the priors are exported from this package; matrices want equally many nodes in all panels,
+so that the programs and our model in textbook coordinates have those, as accurate as ours in response coordinates.
+Gradients are timed in turn in this process, one thread, at the starting point; the Stan ones compiled with
+-march=native and, but for the one with reduce_sum, without STAN_THREADS, which PyStan sets; the shortest of many calls
+counts. reduce_sum (which frees its tape patient by patient) and stanc's --O1 were found to be worth a few per cent at
+most.
 Stan's chains are PyStan's, at Stan's default adapt_delta of 0.8, and start at this package's warm start, which spares
 them the search; ours are `bi.fit` with its defaults. Seconds are of tuning and draws without compilation, Stan's by its
 own clock. Short Stan chains have seldom converged: then their ESS, and its ratio, flatter them or mean little.
@@ -33,6 +35,7 @@ import bayes_isa as bi
 from bayes_isa.data.trial import Trial
 from bayes_isa.errors import BayesIsaWarning
 from bayes_isa.model.build import record_of
+from benchmarks.equal_panels import equal_panels
 from benchmarks.inference_run import Run, evenly_chosen, run, worst
 from benchmarks.sampler_density import SamplerDensity
 from benchmarks.stan.density import CACHE, StanDensity, build_density
@@ -68,7 +71,8 @@ class StanRun:
 
 def textbook(trial: Trial, coordinates: str) -> tuple[pm.Model, dict[str, Any]]:
     """Our model in a Stan program's coordinates, and that program's data."""
-    model = bi.build_model(trial, spec=bi.ModelSpec(coordinates=coordinates))
+    with equal_panels():
+        model = bi.build_model(trial, spec=bi.ModelSpec(coordinates=coordinates))
     record = record_of(model)
     return model, stan_data(record.data, record.priors)
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from bayes_isa.kernels.quadrature import gauss_legendre
 from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.priors import Prior, PriorSet
+from benchmarks.equal_panels import ORDER, node_places
 
 RK45_TOLERANCE = 1e-6  # Stan's default for ode_rk45
 _SCALARS = ("k", "Te", "s", "sigma_add", "sigma_prop")
@@ -20,8 +22,8 @@ def stan_data(data: JointData, priors: PriorSet) -> dict[str, Any]:
     """Data of the Stan programs, JSON-ready, names and units as in `programs/data.stan`.
 
     Raises ValueError for a specification that the programs do not hold: they have the default link, hazard and effect,
-    exposure from pharmacokinetics, dexamethasone in the data, log-normal priors on positive parameters, normal ones on
-    effects.
+    exposure from pharmacokinetics, dexamethasone in the data, panels of equally many nodes (`equal_panels`), log-normal
+    priors on positive parameters, normal ones on effects.
     """
     spec = data.spec
     given = (spec.link, spec.hazard, spec.exposure, spec.effect, spec.random_effects, data.has_dexamethasone)
@@ -45,9 +47,9 @@ def stan_data(data: JointData, priors: PriorSet) -> dict[str, Any]:
 
 
 def _panels(data: JointData) -> dict[str, Any]:
-    design, rule = data.panels.design, data.panels.rule
+    design, rule = data.panels.design, gauss_legendre(ORDER)
     n_panels = int(design.panel_offset[-1])
-    place = _node_places(design.panel_offset, design.hazard_panels, rule.order)
+    place = node_places(design)
 
     def by_panel(array: np.ndarray) -> list[list[float]]:
         return array[place].tolist()
@@ -88,15 +90,6 @@ def _solver(data: JointData) -> dict[str, Any]:
         "dose_level": doses.level.tolist(),
         "dose_rate": doses.rate_per_day,
     }
-
-
-def _node_places(panel_offset: np.ndarray, hazard_panels: np.ndarray, order: int) -> np.ndarray:
-    """(order, n_panels) position of each panel's nodes in the design's arrays, which hold two blocks a patient."""
-    columns = []
-    for first, last, used in zip(panel_offset[:-1], panel_offset[1:], hazard_panels, strict=True):
-        for start, size in ((0, used), (used, last - first - used)):
-            columns.append(order * (first + start) + size * np.arange(order)[:, None] + np.arange(size))
-    return np.concatenate(columns, axis=1)
 
 
 def _covariates(data: JointData, priors: PriorSet) -> dict[str, Any]:

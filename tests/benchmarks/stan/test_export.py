@@ -14,6 +14,7 @@ from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.likelihood import evaluate_log_likelihood
 from bayes_isa.model.priors import load_priors
 from bayes_isa.model.spec import ModelSpec
+from benchmarks.equal_panels import equal_panels
 from benchmarks.stan.export import package_name, stan_data, unconstrained
 from benchmarks.stan.programs import program
 
@@ -25,7 +26,8 @@ PRIORS = load_priors("weakly_informative")
 
 @pytest.fixture(scope="module")
 def data() -> JointData:
-    return prepare(awkward_trial(14, seed=8), SPEC)
+    with equal_panels():
+        return prepare(awkward_trial(14, seed=8), SPEC)
 
 
 @pytest.fixture(scope="module")
