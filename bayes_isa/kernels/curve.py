@@ -8,7 +8,7 @@ from typing import NamedTuple
 from numba import njit
 
 from bayes_isa.kernels.design import nodes_of
-from bayes_isa.kernels.elementary import FASTMATH, exp
+from bayes_isa.kernels.elementary import INNER, exp
 from bayes_isa.kernels.growth import drug_effect, kill_rate, log_mprotein, relative_slope, resistance
 from bayes_isa.kernels.hazard import baseline_fraction, link_value
 from bayes_isa.kernels.quadrature import ORDERS
@@ -40,7 +40,7 @@ def individual_of(phi):
     return Individual(phi[0], math.exp(phi[1]), math.exp(phi[2]), math.exp(phi[3]), math.exp(phi[4]))
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(**INNER)
 def kill_at_nodes(at, individual, k, saturation):
     """Fills exp(-R t), E and the kill rate at all nodes."""
     r, ec50 = individual.r, individual.ec50
@@ -53,7 +53,7 @@ def kill_at_nodes(at, individual, k, saturation):
         at.weighted[n] = at.weight[n] * at.kill[n]
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(**INNER)
 def panel_sums(strips, weight, values, sums):
     """Integrals over each panel of these strips."""
     slot, node = 0, 0
@@ -65,7 +65,7 @@ def panel_sums(strips, weight, values, sums):
             node += LANES * order
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(**INNER)
 def running_integral(place, sums, running):
     """Integral from day 0 to every panel's end, 0 first, from those over each panel."""
     total = 0.0
@@ -75,7 +75,7 @@ def running_integral(place, sums, running):
         running[p + 1] = total
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(**INNER)
 def integral_at_nodes(at, running, start, integral):
     """J at the nodes up to the event."""
     for slot in range(at.slots):  # empty ones must hold numbers, too
@@ -90,7 +90,7 @@ def integral_at_nodes(at, running, start, integral):
             node += LANES * ORDERS[group]
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(**INNER)
 def hazard_at_nodes(at, shape, individual, of_hazard, curve):
     """Fills log M (in place of J), M, its relative slope, t h0 / s and the hazard (1/day) at nodes up to the event."""
     log_m, m, rate, fraction, hazard = curve
@@ -109,7 +109,7 @@ def hazard_at_nodes(at, shape, individual, of_hazard, curve):
         hazard[n] = s * scale * fraction[n] * exp(beta_link * link - at.log_day[n])
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def only_panels(at, first, last, hazard):
     """Sets the hazard to 0 at nodes of panels before the first or from the last on."""
     for p in range(at.used):

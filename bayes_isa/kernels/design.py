@@ -79,7 +79,7 @@ class Curve(NamedTuple):
 class Scratch(NamedTuple):
     """Room enough for any patient of a design."""
 
-    nodes: np.ndarray  # (9, nodes)
+    nodes: np.ndarray  # (13, nodes)
     sums: np.ndarray  # (4, slots) integrals over panels
     start: np.ndarray  # (slots,) what holds from the start of each panel
     running: np.ndarray  # (4, panels + 1) integrals up to the panels' ends, 0 first
@@ -92,7 +92,7 @@ def make_scratch(design: Design) -> Scratch:
         panels = max(panels, design.panel_offset[i + 1] - design.panel_offset[i])
         slots = max(slots, LANES * design.strips[i].sum())
         nodes = max(nodes, design.node_offset[i + 1] - design.node_offset[i])
-    return Scratch(np.empty((9, nodes)), np.zeros((4, slots)), np.zeros(slots), np.zeros((4, panels + 1)))
+    return Scratch(np.empty((13, nodes)), np.zeros((4, slots)), np.zeros(slots), np.zeros((4, panels + 1)))
 
 
 @njit(inline="always")

@@ -30,7 +30,7 @@ from bayes_isa.kernels.curve import (
     panel_sums,
 )
 from bayes_isa.kernels.design import Curve, Design, make_scratch, patient_of
-from bayes_isa.kernels.elementary import FASTMATH
+from bayes_isa.kernels.elementary import FASTMATH, INNER
 from bayes_isa.kernels.growth import (
     drug_effect,
     effect_by_log_ec50,
@@ -56,7 +56,7 @@ MARKER_PARTIALS = (*INDIVIDUAL, "k")
 EVENT_PARTIALS = (*INDIVIDUAL, "k", "hazard_lp", "beta_link", "Te", "s")
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(**INNER)
 def _sensitivity_to_kill(at, by_integral, sums, owed, by_weighted):
     """Adjoint of `integral_at_nodes`: what the hazard at all later nodes owes to kill x weight at each node."""
     slot, node = 0, 0
@@ -79,7 +79,7 @@ def _sensitivity_to_kill(at, by_integral, sums, owed, by_weighted):
             node += LANES * ORDERS[group]
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(**INNER)
 def _cumulative_hazard(at, shape, individual, of_hazard, curve, scratch, out):
     """Cumulative hazard at the event and its derivatives: returns the former, fills the row `out` (10,).
 
@@ -135,7 +135,7 @@ def _cumulative_hazard(at, shape, individual, of_hazard, curve, scratch, out):
     return total
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _log_probability(h, by_h):
     """log(1 - exp(-h)) from h and, in place, from h's derivatives: probability of an event where h is cumulated.
 
@@ -145,7 +145,7 @@ def _log_probability(h, by_h):
     return math.log(-math.expm1(-h)) if h < math.log(2.0) else math.log1p(-math.exp(-h))
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(**INNER)
 def _hazard_by_stretches(
     entry, free, at, shape, individual, of_hazard, curve, scratch, by_cumulative, by_event
 ):
@@ -154,7 +154,11 @@ def _hazard_by_stretches(
     Returns both; the latter and `by_event` only where there is an interval. entry, free: panels up to those days.
     """
     # `_cumulative_hazard` spends the curve
-    again = Curve(curve.log_m, curve.m.copy(), curve.rate.copy(), curve.fraction.copy(), curve.hazard.copy())
+    count, saved = curve.log_m.size, scratch.nodes[9:]
+    again = Curve(curve.log_m, saved[0, :count], saved[1, :count], saved[2, :count], saved[3, :count])
+    for n in range(count):
+        again.m[n], again.rate[n] = curve.m[n], curve.rate[n]
+        again.fraction[n], again.hazard[n] = curve.fraction[n], curve.hazard[n]
     only_panels(at, entry, free, curve.hazard)
     cumulative = _cumulative_hazard(at, shape, individual, of_hazard, curve, scratch, by_cumulative)
     if free == at.used:
@@ -164,7 +168,7 @@ def _hazard_by_stretches(
     return cumulative, _log_probability(within, by_event)
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(**INNER)
 def _log_hazard_at_event(design, i, shape, individual, running, used, k, hazard_lp, of_hazard, out):
     """Log hazard at the event day and its derivatives: returns the former, fills the row `out` (10,)."""
     _, beta_link, log_te, s = of_hazard
@@ -197,7 +201,7 @@ def _log_hazard_at_event(design, i, shape, individual, running, used, k, hazard_
     return math.log(s) - math.log(day) + math.log(fraction) + hazard_lp + beta_link * link
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(**INNER)
 def _running_integrals(place, sums, running):
     """`running_integral` of four rows side by side, as each waits for its last sum."""
     total = (0.0, 0.0, 0.0, 0.0)
@@ -215,7 +219,7 @@ def _running_integrals(place, sums, running):
             running[row, p + 1] = total[row]
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(**INNER)
 def _integrals(at, saturation, scratch):
     """Rows of `running`: J, and the integrals of the kill rate's derivatives by log R (over -R), log EC50 and k."""
     values = scratch.nodes[4, : at.day.size]
@@ -246,6 +250,50 @@ def _measurements(design, i, individual, running, log_m, by_marker):
         by_marker[j, 5] = -individual.kd * running[3, p]
 
 
+@njit(**INNER)
+def _of_patient(
+    design,
+    i,
+    shape,
+    phi,
+    k,
+    hazard_lp,
+    beta_link,
+    log_te,
+    s,
+    scratch,
+    log_m,
+    by_marker,
+    by_cumulative,
+    by_event,
+):
+    """`trajectory` of patient i: fills its rows of the first two outputs and the rows given of the others.
+
+    Returns cumulative hazard and log of the event's part.
+    """
+    individual = individual_of(phi)
+    of_hazard = Hazard(math.exp(hazard_lp), beta_link, log_te, s)
+    at, curve = patient_of(design, i, scratch)
+    kill_at_nodes(at, individual, k, shape.effect_saturation)
+    _integrals(at, shape.effect_saturation, scratch)
+    _measurements(design, i, individual, scratch.running, log_m, by_marker)
+    integral_at_nodes(at, scratch.running[0], scratch.start, curve.log_m)
+    hazard_at_nodes(at, shape, individual, of_hazard, curve)
+    entry, free = design.entry_panels[i], design.free_panels[i]
+    if entry > 0 or free < at.used:
+        cumulative, log_event = _hazard_by_stretches(
+            entry, free, at, shape, individual, of_hazard, curve, scratch, by_cumulative, by_event
+        )
+        if free < at.used:
+            return cumulative, log_event
+    else:
+        cumulative = _cumulative_hazard(at, shape, individual, of_hazard, curve, scratch, by_cumulative)
+    log_event = _log_hazard_at_event(
+        design, i, shape, individual, scratch.running, at.used, k, hazard_lp, of_hazard, by_event
+    )
+    return cumulative, log_event
+
+
 @njit(nogil=True, cache=True, fastmath=FASTMATH, error_model="numpy")
 def trajectory(
     design: Design,
@@ -274,45 +322,22 @@ def trajectory(
     scratch = make_scratch(design)
     log_te = math.log(te)
     for i in range(phi.shape[0]):
-        individual = individual_of(phi[i])
-        of_hazard = Hazard(math.exp(hazard_lp[i]), beta_link, log_te, s)
-        at, curve = patient_of(design, i, scratch)
-        kill_at_nodes(at, individual, k, shape.effect_saturation)
-        _integrals(at, shape.effect_saturation, scratch)
-        _measurements(design, i, individual, scratch.running, log_m, by_marker)
-        integral_at_nodes(at, scratch.running[0], scratch.start, curve.log_m)
-        hazard_at_nodes(at, shape, individual, of_hazard, curve)
-        entry, free = design.entry_panels[i], design.free_panels[i]
-        if entry > 0 or free < at.used:
-            cumulative_hazard[i], log_event[i] = _hazard_by_stretches(
-                entry,
-                free,
-                at,
-                shape,
-                individual,
-                of_hazard,
-                curve,
-                scratch,
-                by_cumulative[i],
-                by_log_event[i],
-            )
-        else:
-            cumulative_hazard[i] = _cumulative_hazard(
-                at, shape, individual, of_hazard, curve, scratch, by_cumulative[i]
-            )
-        if free == at.used:
-            log_event[i] = _log_hazard_at_event(
-                design,
-                i,
-                shape,
-                individual,
-                scratch.running,
-                at.used,
-                k,
-                hazard_lp[i],
-                of_hazard,
-                by_log_event[i],
-            )
+        cumulative_hazard[i], log_event[i] = _of_patient(
+            design,
+            i,
+            shape,
+            phi[i],
+            k,
+            hazard_lp[i],
+            beta_link,
+            log_te,
+            s,
+            scratch,
+            log_m,
+            by_marker,
+            by_cumulative[i],
+            by_log_event[i],
+        )
 
 
 @njit(nogil=True, cache=True)
