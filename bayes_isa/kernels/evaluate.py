@@ -18,6 +18,9 @@ from bayes_isa.kernels.strips import LANES
 from bayes_isa.kernels.timeline import GRADING, panel_day
 from bayes_isa.kernels.trajectory import EVENT_PARTIALS, MARKER_PARTIALS, trajectory
 
+_AFTER_START = np.nextafter(
+    -1.0, 0.0
+)  # the earliest place that is not the panel's start: 1e-66 of it, on the first
 # Cumulative hazard of one panel above which it is not taken for a polynomial: nobody survives it, and of what it adds
 # up to the first part alone matters.
 _EXPLOSION = 100.0
@@ -235,7 +238,7 @@ def _place_in_explosion(order, first, graded, day, hazard, target):
         if target <= reached + h * t * math.expm1(power * math.log(following / t)) / power:
             found = t * math.exp(math.log1p(power * (target - reached) / (h * t)) / power)
             u = u_1 * (found / day[first]) ** (1.0 / GRADING) if graded else (found - start) / slope
-            return 2.0 * u - 1.0
+            return max(2.0 * u - 1.0, _AFTER_START)
         reached += h * t * math.expm1(power * math.log(following / t)) / power
     return np.nan
 

@@ -316,12 +316,19 @@ def trajectory(
     `hazard_lp` (n_patients,) is w'beta_w; k in L/umol, Te in days, s and beta_link as in the hazard. Outputs:
     `log_m` (n_measurements,) of g/L; `cumulative_hazard` and `log_event` (n_patients,) as above, the latter the log of
     1/day at an exact time; `by_marker` (n_measurements, 6), `by_cumulative` and `by_log_event` (n_patients, 10) their
-    derivatives in the order of `MARKER_PARTIALS` and `EVENT_PARTIALS`. At a dose given on the very event day the hazard
+    derivatives in the order of `MARKER_PARTIALS` and `EVENT_PARTIALS`. A patient whose `phi` begins with NaN is passed
+    over: all NaN. At a dose given on the very event day the hazard
     is the one before it.
     """
     scratch = make_scratch(design)
     log_te = math.log(te)
     for i in range(phi.shape[0]):
+        if math.isnan(phi[i, 0]):
+            of_patient = slice(design.measurement_offset[i], design.measurement_offset[i + 1])
+            log_m[of_patient], by_marker[of_patient] = math.nan, math.nan
+            cumulative_hazard[i], log_event[i] = math.nan, math.nan
+            by_cumulative[i], by_log_event[i] = math.nan, math.nan
+            continue
         cumulative_hazard[i], log_event[i] = _of_patient(
             design,
             i,

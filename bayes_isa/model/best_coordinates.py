@@ -33,19 +33,24 @@ def best_coordinates(
     fits = ((nets, both, everyone), *(([last], draws, last.open) for draws in ((near,), both, (wide,))))
     # Most of the work is in kernels that let other threads run.
     with ThreadPoolExecutor() as pool:
-        candidates = list(pool.map(lambda fit: judged(_best_of(*fit[:2]), both, fit[2]), fits))
-    nothing_better = judged(_uninformed(last, near.population), both, everyone)
-    best = functools.reduce(better, [nothing_better, *candidates])
+        fitted = list(pool.map(lambda fit: _best_of(*fit[:2]), fits))
+    uninformed = _uninformed(last, near.population)
+    best = replace(uninformed, score=np.full(len(everyone), np.inf))
+    # Walls and cliffs cost most: looked for only where a candidate is not worse than the best so far without them.
+    for candidate, (_, draws, allowed) in zip(fitted, fits, strict=True):
+        bent = bent_at_walls(candidate, draws, allowed & (candidate.score < best.score))
+        best = better(best, judged(bent, both, allowed & (candidate.score < best.score), best.score))
+    best = better(best, judged(uninformed, both, everyone, best.score))
     for regions in far:
         best = drawn_in(best, regions, near, wide)
     return replace(best, score=np.where(np.isfinite(best.score), score_of(best, (near,)), np.inf))
 
 
 def _best_of(windows: list[Window], draws: Sequence[IndividualDraws]) -> Coordinates:
-    """The best whitenings in the windows, judged by all the draws, with bends; walls looked for at the last ones."""
+    """The best whitenings in the windows, judged by all the draws, with bends."""
     # What the data say of their own shows best against a wide population; near the estimate it may not show at all.
     candidates = [candidate for window in windows for candidate in whitened(window, draws)]
-    return bent_at_walls(bent_to(functools.reduce(better, candidates), draws), draws)
+    return bent_to(functools.reduce(better, candidates), draws)
 
 
 def _uninformed(window: Window, population: Population) -> Coordinates:

@@ -6,7 +6,8 @@ diverges; an axis that is bent there comes to it in many small steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -35,16 +36,18 @@ _CLIFF_POINTS = 200
 _CLIFF_SEED = 5
 
 
-def bent_at_walls(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coordinates:
+def bent_at_walls(
+    coordinates: Coordinates, draws: Sequence[IndividualDraws], wanted: np.ndarray | None = None
+) -> Coordinates:
     """Stronger bends where an axis runs into a wall of the posterior that the last draws are from.
 
-    None stronger than leaves all that is in reach near.
+    None stronger than leaves all that is in reach near. `wanted` (n_patients,): the result means nothing for others.
     """
     whitening = coordinates.whitening
-    falls = _falls(_fall(coordinates, draws[-1]), whitening.pull.shape, _WALL_AT)
+    falls = _falls(_fall(coordinates, draws[-1], wanted), whitening.pull.shape, _WALL_AT)
     falls[..., 1:] -= 0.5 * _BESIDE**2
     wall = (falls > _WALL * 0.5 * _WALL_AT**2).any(axis=3)
-    reach = _reach(coordinates, draws)[..., None]
+    reach = _reach(coordinates, draws, wanted)[..., None]
     near = np.sinh(_WALL_BENDS * reach) / _WALL_BENDS <= _NEAR
     strongest = np.where(near, _WALL_BENDS, 0.0).max(axis=3)
     below, above = (
@@ -54,25 +57,42 @@ def bent_at_walls(coordinates: Coordinates, draws: Sequence[IndividualDraws]) ->
     return replace(coordinates, whitening=whitening._replace(below=below, above=above))
 
 
-def cliffs(coordinates: Coordinates, draws: IndividualDraws) -> np.ndarray:
-    """Of points far out in eps, the number (n_patients,) at which the density is far below a normal's."""
+def cliffs(coordinates: Coordinates, draws: IndividualDraws, wanted: np.ndarray | None = None) -> np.ndarray:
+    """Of points far out in eps, the number (n_patients,) at which the density is far below a normal's.
+
+    `wanted` (n_patients,): the result means nothing for others.
+    """
     shape = coordinates.whitening.pull.shape
     points = np.random.default_rng(_CLIFF_SEED).normal(size=(_CLIFF_POINTS, shape[1]))
     points *= _CLIFF_AT / np.linalg.norm(points, axis=1, keepdims=True)
-    fall = _fall(coordinates, draws)
-    count = np.zeros(shape[0])
-    for point in points:
-        count += fall(np.tile(point, (shape[0], 1))) - 0.5 * np.sum(point**2) > _CLIFF
-    return count
+    fall = _fall(coordinates, draws, wanted)
+    falls = _in_threads(fall, [np.tile(point, (shape[0], 1)) for point in points])
+    far = np.array([0.5 * np.sum(point**2) for point in points])
+    return np.sum(np.array(falls) - far[:, None] > _CLIFF, axis=0)
 
 
-def judged(coordinates: Coordinates, draws: Sequence[IndividualDraws], allowed: np.ndarray) -> Coordinates:
+def judged(
+    coordinates: Coordinates,
+    draws: Sequence[IndividualDraws],
+    allowed: np.ndarray,
+    rival: np.ndarray | float = np.inf,
+) -> Coordinates:
     """With the score that candidates are compared by: roughness at all draws, more where chains would diverge.
 
-    Cliffs are nearest to the last of the draws.
+    inf where they are not allowed or cannot beat the score of a rival (n_patients,). Cliffs are nearest to the last of
+    the draws.
     """
-    score = score_of(coordinates, draws) * (1.0 + cliffs(coordinates, draws[-1]))
-    return replace(coordinates, score=np.where(allowed & np.isfinite(coordinates.score), score, np.inf))
+    score = score_of(coordinates, draws)
+    wanted = allowed & np.isfinite(coordinates.score) & (score < rival)
+    return replace(
+        coordinates, score=np.where(wanted, score * (1.0 + cliffs(coordinates, draws[-1], wanted)), np.inf)
+    )
+
+
+def _in_threads(function: Callable[[np.ndarray], np.ndarray], points: list[np.ndarray]) -> list[np.ndarray]:
+    """What the function gives at each point; most of the work is in kernels that let other threads run."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(function, points))
 
 
 def _falls(fall: Density, shape: tuple[int, int], distance: float) -> np.ndarray:
@@ -81,19 +101,22 @@ def _falls(fall: Density, shape: tuple[int, int], distance: float) -> np.ndarray
     (2, n_patients, d, places), the first place the one on the axis.
     """
     n, d = shape
-    falls = np.empty((2, n, d, 2 * d - 1))
-    for j in range(d):
-        beside = [(other, move) for other in range(d) if other != j for move in (-_BESIDE, _BESIDE)]
-        for side, sign in enumerate((-1.0, 1.0)):
-            for place, (other, move) in enumerate([(j, 0.0), *beside]):
+    points = []
+    for sign in (-1.0, 1.0):
+        for j in range(d):
+            beside = [(other, move) for other in range(d) if other != j for move in (-_BESIDE, _BESIDE)]
+            for other, move in [(j, 0.0), *beside]:
                 at = np.zeros(shape)
                 at[:, other] = move
                 at[:, j] = sign * distance
-                falls[side, :, j, place] = fall(at)
-    return falls
+                points.append(at)
+    falls = np.array(_in_threads(fall, points)).reshape(2, d, 2 * d - 1, n)
+    return falls.transpose(0, 3, 1, 2).copy()
 
 
-def _reach(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.ndarray:
+def _reach(
+    coordinates: Coordinates, draws: Sequence[IndividualDraws], wanted: np.ndarray | None
+) -> np.ndarray:
     """How far posteriors reach from 0 on either side of each axis before its bend: (2, n_patients, d).
 
     As far as the draws do, and as far as the density of the last ones is found: a chain may not have been there yet.
@@ -103,19 +126,24 @@ def _reach(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.nda
     reach = np.stack([np.maximum(-x, 0.0).max(axis=0), np.maximum(x, 0.0).max(axis=0)])
     zero = np.zeros_like(coordinates.whitening.below)
     straight = replace(coordinates, whitening=coordinates.whitening._replace(below=zero, above=zero))
-    fall = _fall(straight, draws[-1])
+    fall = _fall(straight, draws[-1], wanted)
     for distance in _SCAN:
         falls = _falls(fall, zero.shape, distance)
         reach = np.where(falls.min(axis=3) <= _IN_REACH, np.maximum(reach, distance), reach)
     return reach
 
 
-def _fall(coordinates: Coordinates, draws: IndividualDraws) -> Density:
-    """How far the log-density that the draws are from has fallen at eps (n_patients, d) from its value at 0."""
+def _fall(coordinates: Coordinates, draws: IndividualDraws, wanted: np.ndarray | None) -> Density:
+    """How far the log-density that the draws are from has fallen at eps (n_patients, d) from its value at 0.
+
+    Without end for patients that are not wanted: they cost nothing.
+    """
     window, whitening, population = coordinates.window, coordinates.whitening, draws.population
+    passed_over = 0.0 if wanted is None else np.where(wanted, 0.0, np.nan)[:, None]
 
     def log_density(at: np.ndarray) -> np.ndarray:
         phi, log_jacobian = np.empty_like(at), np.empty(len(at))
+        at = at + passed_over
         unwhiten(window, whitening, at, population.mean, population.spread, population.k, phi, log_jacobian)
         return draws.density(phi) + log_jacobian
 

@@ -50,6 +50,9 @@ def test_a_hazard_that_explodes_at_once_is_still_inverted():
         day = event_times(panels, evaluate_curves(panels, shape, at), np.full(N, target))
         expected = at.te * np.expm1(target * np.exp(-at.hazard_lp)) ** (1.0 / at.s)
         np.testing.assert_allclose(day, expected, rtol=1e-3)
+    at = replace(at, hazard_lp=at.hazard_lp + 400.0)
+    day = event_times(panels, evaluate_curves(panels, shape, at), np.full(N, 1e-3))
+    assert np.all((day > 0.0) & (day < 1e-60))
 
 
 def test_targets_out_of_reach_and_out_of_meaning():
