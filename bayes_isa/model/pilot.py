@@ -23,6 +23,8 @@ _FIRST_STEP = 0.4
 _LEAST_KNOWN_STEP = 0.1  # where nothing is known of the density on the way: nearly always accepted
 # With 4 leapfrogs of at most this no trajectory passes half a period, 3.1 SD, of a standard normal.
 _LONGEST_STEP = 0.6
+# Added to the correlations' diagonal: draws that lie on a line to rounding still span all axes.
+_OFF_A_LINE = 1e-10
 _ACCEPT = 0.8  # the usual aim of Hamiltonian samplers (Betancourt et al. 2014, arXiv:1411.6669)
 # Share of a step's correction that an acceptance too high or too low brings: forgets a step in about ten draws.
 _ADAPTATION = 0.1
@@ -72,9 +74,13 @@ class Pilot:
         centre = psi.mean(axis=0)
         spread = np.einsum("sni,snj->nij", psi - centre, psi - centre)
         at_mode = np.einsum("nij,nkj->nik", self.frame.root, self.frame.root)
-        root = np.linalg.cholesky((spread + _COUNTS * at_mode) / (len(phi) + _COUNTS))
+        usable = np.isfinite(spread).all(axis=(1, 2))[:, None, None]
+        root = _root(np.where(usable, spread + _COUNTS * at_mode, at_mode) / (len(phi) + _COUNTS))
+        root = np.where(usable, root, self.frame.root)
+        centre = np.where(usable[..., 0], centre, self.frame.centre)
         frame = replace(self.frame, centre=centre, root=root)
         x = np.linalg.solve(root, (psi[-1] - centre)[..., None])[..., 0]
+        x = np.where(usable[..., 0], x, self.x)
         return replace(self, frame=frame, x=x, step=np.full_like(self.step, _FIRST_STEP))
 
     def psi(self, x: np.ndarray) -> np.ndarray:
@@ -123,3 +129,10 @@ class Pilot:
         momentum = momentum + 0.5 * step * gradient
         gain = value - 0.5 * np.sum(momentum**2, axis=1) - energy
         return x, value, gradient, np.exp(np.minimum(np.where(np.isfinite(gain), gain, -np.inf), 0.0))
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """Cholesky factors (n, d, d), however different the axes' scales."""
+    scale = np.sqrt(np.einsum("nii->ni", covariance))
+    correlation = covariance / (scale[:, :, None] * scale[:, None, :])
+    return scale[:, :, None] * np.linalg.cholesky(correlation + _OFF_A_LINE * np.eye(scale.shape[1]))
