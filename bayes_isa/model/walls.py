@@ -48,7 +48,8 @@ def bent_at_walls(
     falls[..., 1:] -= 0.5 * _BESIDE**2
     wall = (falls > _WALL * 0.5 * _WALL_AT**2).any(axis=3)
     reach = _reach(coordinates, draws, wanted)[..., None]
-    near = np.sinh(_WALL_BENDS * reach) / _WALL_BENDS <= _NEAR
+    with np.errstate(over="ignore"):  # what reaches so far is not near
+        near = np.sinh(_WALL_BENDS * reach) / _WALL_BENDS <= _NEAR
     strongest = np.where(near, _WALL_BENDS, 0.0).max(axis=3)
     below, above = (
         np.where(at_wall, np.maximum(bend, most), np.minimum(bend, most))
