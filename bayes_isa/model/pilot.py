@@ -132,7 +132,11 @@ class Pilot:
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """Cholesky factors (n, d, d), however different the axes' scales."""
+    """Cholesky factors (n, d, d), of near ones where some matrix has none to rounding."""
+    try:
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        pass
     scale = np.sqrt(np.einsum("nii->ni", covariance))
     correlation = covariance / (scale[:, :, None] * scale[:, None, :])
     return scale[:, :, None] * np.linalg.cholesky(correlation + _OFF_A_LINE * np.eye(scale.shape[1]))
