@@ -12,7 +12,7 @@ from bayes_isa.kernels.elementary import INNER, exp
 from bayes_isa.kernels.growth import drug_effect, kill_rate, log_mprotein, relative_slope, resistance
 from bayes_isa.kernels.hazard import baseline_fraction, link_value
 from bayes_isa.kernels.quadrature import ORDERS
-from bayes_isa.kernels.strips import LANES, integral_to_nodes, weighted_sum
+from bayes_isa.kernels.strips import LANES, integrals_to_nodes
 
 
 class Individual(NamedTuple):
@@ -54,18 +54,6 @@ def kill_at_nodes(at, individual, k, saturation):
 
 
 @njit(**INNER)
-def panel_sums(strips, weight, values, sums):
-    """Integrals over each panel of these strips."""
-    slot, node = 0, 0
-    for group in range(strips.size):
-        order = ORDERS[group % len(ORDERS)]
-        for _ in range(strips[group]):
-            weighted_sum(order, (sums, weight, values), slot, node)
-            slot += LANES
-            node += LANES * order
-
-
-@njit(**INNER)
 def running_integral(place, sums, running):
     """Integral from day 0 to every panel's end, 0 first, from those over each panel."""
     total = 0.0
@@ -82,12 +70,7 @@ def integral_at_nodes(at, running, start, integral):
         start[slot] = 0.0
     for p in range(at.used):
         start[at.place[p]] = running[p]
-    slot, node = 0, 0
-    for group in range(len(ORDERS)):
-        for _ in range(at.strips[group]):
-            integral_to_nodes(ORDERS[group], (integral, start, at.weighted), slot, node)
-            slot += LANES
-            node += LANES * ORDERS[group]
+    integrals_to_nodes(at.strips[: len(ORDERS)], (integral, start, at.weighted))
 
 
 @njit(**INNER)

@@ -235,11 +235,12 @@ def _place_in_explosion(order, first, graded, day, hazard, target):
             reached = h * t * (1.0 - (start / t) ** power) / power
         # a power that is 0 to within rounding would be a logarithm
         power = power if abs(power) > 1e-9 else 1e-9
-        if target <= reached + h * t * math.expm1(power * math.log(following / t)) / power:
+        gained = h * t * math.expm1(power * math.log(following / t)) / power
+        if target <= reached + gained:
             found = t * math.exp(math.log1p(power * (target - reached) / (h * t)) / power)
             u = u_1 * (found / day[first]) ** (1.0 / GRADING) if graded else (found - start) / slope
             return max(2.0 * u - 1.0, _AFTER_START)
-        reached += h * t * math.expm1(power * math.log(following / t)) / power
+        reached += gained
     return np.nan
 
 

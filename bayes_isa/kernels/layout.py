@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numba import njit
 
-from bayes_isa.kernels.design import Design
+from bayes_isa.kernels.design import Design, nodes_of
 from bayes_isa.kernels.quadrature import ORDERS, gauss_legendre
 from bayes_isa.kernels.strips import LANES
 from bayes_isa.kernels.timeline import Cuts, Timeline, panel_day
@@ -27,7 +28,8 @@ def assemble(cuts: Cuts, timeline: Timeline, exposure: ExposureAt) -> Design:
         for day in (timeline.event_day, *timeline.stretches)
     )
     strips, slot, order = _in_strips(cuts, cuts.end > timeline.event_day[cuts.patient], n_patients)
-    node_offset, first_node = _first_nodes(cuts.patient, strips, slot)
+    node_offset = _offsets(LANES * strips @ np.tile(ORDERS, 2))
+    first_node = _first_nodes(cuts.patient, strips, node_offset, slot)
 
     weight = np.zeros(node_offset[-1])
     day = np.full(node_offset[-1], _EMPTY_DAY)
@@ -99,16 +101,14 @@ def _in_strips(cuts: Cuts, late: np.ndarray, n_patients: int) -> tuple[np.ndarra
     return strips, slot, np.array(ORDERS)[rank]
 
 
-def _first_nodes(patient: np.ndarray, strips: np.ndarray, slot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First node of each patient (n_patients + 1,), and of the panel in each slot."""
-    orders = np.tile(ORDERS, 2)
-    node_offset = _offsets(LANES * strips @ orders)
-    ends = np.cumsum(strips, axis=1)
-    strip = slot // LANES
-    group = np.sum(strip[:, None] >= ends[patient], axis=1)
-    earlier = (LANES * np.cumsum(strips * orders, axis=1) - LANES * strips * orders)[patient, group]
-    within = strip - (ends - strips)[patient, group]
-    return node_offset, node_offset[patient] + earlier + LANES * orders[group] * within + slot % LANES
+@njit(cache=True)
+def _first_nodes(patient, strips, node_offset, slot):
+    """First node of the panel in each slot."""
+    first = np.empty_like(slot)
+    for p in range(slot.size):
+        i = patient[p]
+        first[p] = node_offset[i] + nodes_of(strips[i], slot[p])[0]
+    return first
 
 
 def _offsets(counts: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ class ReferenceParameters:
 
 @dataclass(frozen=True)
 class Panels:
-    """The kernel's `Design`, the panels' bounds (days) and number of nodes, and the estimated error per patient."""
+    """The kernel's `Design`, the panels' bounds (days), and the estimated error per patient."""
 
     design: Design
     panel_start: np.ndarray  # (n_panels,)

@@ -14,14 +14,13 @@ from bayes_isa.kernels.curve import (
     integral_at_nodes,
     kill_at_nodes,
     only_panels,
-    panel_sums,
     running_integral,
 )
 from bayes_isa.kernels.design import Design, make_scratch, patient_of
 from bayes_isa.kernels.elementary import FASTMATH
 from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.quadrature import ORDERS
-from bayes_isa.kernels.strips import LANES
+from bayes_isa.kernels.strips import LANES, weighted_sums
 
 NOTHING_KNOWN = np.empty(0)
 
@@ -56,7 +55,7 @@ def path(
         panels, first = at.place.size, design.panel_offset[i]
         own = slice(first, first + panels)
         kill_at_nodes(at, individual, k, shape.effect_saturation)
-        panel_sums(at.strips, at.weight, at.kill, scratch.sums[0])
+        weighted_sums(at.strips, (scratch.sums[0], at.weight, at.kill))
         running_integral(at.place, scratch.sums[0], running)
         integral_end[own] = running[1 : panels + 1]
         if known.size > 0:
@@ -70,6 +69,6 @@ def path(
         nodes[curve.hazard.size :] = 0.0
         for slot in range(LANES * at.strips.sum()):
             scratch.sums[0, slot] = 0.0
-        panel_sums(at.strips[: len(ORDERS)], at.weight, curve.hazard, scratch.sums[0])
+        weighted_sums(at.strips[: len(ORDERS)], (scratch.sums[0], at.weight, curve.hazard))
         running_integral(at.place, scratch.sums[0], running)
         hazard_end[own] = running[1 : panels + 1]

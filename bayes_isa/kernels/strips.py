@@ -16,6 +16,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from bayes_isa.kernels.elementary import INNER
 from bayes_isa.kernels.quadrature import ORDERS, gauss_legendre
 
 LANES = 8
@@ -121,9 +122,28 @@ def _by_order(make: Callable[[int], Any]) -> Any:
     return strip
 
 
+def _on_all(strip: Any) -> Any:
+    """(strips, arrays) -> nothing: on so many strips of each of ORDERS, in that order, and on from the first again."""
+
+    @njit(**INNER)
+    def on_all(strips, arrays):
+        slot, node = 0, 0
+        for group in range(strips.size):
+            order = ORDERS[group % len(ORDERS)]
+            for _ in range(strips[group]):
+                strip(order, arrays, slot, node)
+                slot += LANES
+                node += LANES * order
+
+    return on_all
+
+
 weighted_sum = _by_order(_weighted_sum)
 plain_sum = _by_order(_plain_sum)
 # From values x weight to the integral up to each node, given that up to the panel's start.
 integral_to_nodes = _by_order(lambda order: _product(gauss_legendre(order).share))
 # Its adjoint, given what is owed to all of a panel's nodes alike.
 owed_by_nodes = _by_order(lambda order: _product(gauss_legendre(order).share.T))
+
+weighted_sums, plain_sums = _on_all(weighted_sum), _on_all(plain_sum)
+integrals_to_nodes, all_owed_by_nodes = _on_all(integral_to_nodes), _on_all(owed_by_nodes)

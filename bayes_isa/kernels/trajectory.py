@@ -27,7 +27,6 @@ from bayes_isa.kernels.curve import (
     integral_at_nodes,
     kill_at_nodes,
     only_panels,
-    panel_sums,
 )
 from bayes_isa.kernels.design import Curve, Design, make_scratch, patient_of
 from bayes_isa.kernels.elementary import FASTMATH, INNER
@@ -47,7 +46,7 @@ from bayes_isa.kernels.hazard import (
     link_value,
 )
 from bayes_isa.kernels.quadrature import ORDERS
-from bayes_isa.kernels.strips import LANES, owed_by_nodes, plain_sum
+from bayes_isa.kernels.strips import all_owed_by_nodes, plain_sums, weighted_sums
 
 # Order of the individual parameters, all on the log scale: columns of `phi`.
 INDIVIDUAL = ("M0", "KL", "KD", "R", "EC50")
@@ -59,24 +58,15 @@ EVENT_PARTIALS = (*INDIVIDUAL, "k", "hazard_lp", "beta_link", "Te", "s")
 @njit(**INNER)
 def _sensitivity_to_kill(at, by_integral, sums, owed, by_weighted):
     """Adjoint of `integral_at_nodes`: what the hazard at all later nodes owes to kill x weight at each node."""
-    slot, node = 0, 0
-    for group in range(len(ORDERS)):
-        for _ in range(at.strips[group]):
-            plain_sum(ORDERS[group], (sums, by_integral), slot, node)
-            slot += LANES
-            node += LANES * ORDERS[group]
+    strips = at.strips[: len(ORDERS)]
+    plain_sums(strips, (sums, by_integral))
     for slot in range(at.slots):
         owed[slot] = 0.0
     later = 0.0
     for p in range(at.used - 1, -1, -1):
         owed[at.place[p]] = later
         later += sums[at.place[p]]
-    slot, node = 0, 0
-    for group in range(len(ORDERS)):
-        for _ in range(at.strips[group]):
-            owed_by_nodes(ORDERS[group], (by_weighted, owed, by_integral), slot, node)
-            slot += LANES
-            node += LANES * ORDERS[group]
+    all_owed_by_nodes(strips, (by_weighted, owed, by_integral))
 
 
 @njit(**INNER)
@@ -224,14 +214,14 @@ def _integrals(at, saturation, scratch):
     """Rows of `running`: J, and the integrals of the kill rate's derivatives by log R (over -R), log EC50 and k."""
     values = scratch.nodes[4, : at.day.size]
     sums = scratch.sums
-    panel_sums(at.strips, at.weight, at.kill, sums[0])
-    panel_sums(at.strips, at.weighted, at.day, sums[1])
+    weighted_sums(at.strips, (sums[0], at.weight, at.kill))
+    weighted_sums(at.strips, (sums[1], at.weighted, at.day))
     for n in range(values.size):
         values[n] = effect_by_log_ec50(at.left[n], at.drug[n], saturation)
-    panel_sums(at.strips, at.weight, values, sums[2])
+    weighted_sums(at.strips, (sums[2], at.weight, values))
     for n in range(values.size):
         values[n] = at.left[n] * at.dexamethasone[n]
-    panel_sums(at.strips, at.weight, values, sums[3])
+    weighted_sums(at.strips, (sums[3], at.weight, values))
     _running_integrals(at.place, sums, scratch.running)
 
 

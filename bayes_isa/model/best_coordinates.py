@@ -38,8 +38,8 @@ def best_coordinates(
     best = replace(uninformed, score=np.full(len(everyone), np.inf))
     # Walls and cliffs cost most: looked for only where a candidate is not worse than the best so far without them.
     for candidate, (_, draws, allowed) in zip(fitted, fits, strict=True):
-        bent = bent_at_walls(candidate, draws, allowed & (candidate.score < best.score))
-        best = better(best, judged(bent, both, allowed & (candidate.score < best.score), best.score))
+        racing = allowed & (candidate.score < best.score)
+        best = better(best, judged(bent_at_walls(candidate, draws, racing), both, racing, best.score))
     best = better(best, judged(uninformed, both, everyone, best.score))
     for regions in far:
         best = drawn_in(best, regions, near, wide)
