@@ -40,6 +40,21 @@ def bent(z: float, below: float, above: float) -> Bent:
 
 
 @njit(inline="always", error_model="numpy")
+def from_bent(value: float, bend: float) -> tuple[float, float, float]:
+    """z with S(z) = value, and the slope of S and the derivative of its log there, at a cost of one transcendental."""
+    if bend == 0.0:
+        return value, 1.0, 0.0
+    a = bend * value
+    if bend < 0.0:
+        slope = math.sqrt(1.0 + a * a)
+        return math.copysign(math.log(abs(a) + slope), a) / bend, slope, bend * a / slope
+    up = math.exp(a)
+    down = 1.0 / up
+    sinh, cosh = 0.5 * (up - down), 0.5 * (up + down)
+    return sinh / bend, 1.0 / cosh, -bend * sinh / (cosh * cosh)
+
+
+@njit(inline="always", error_model="numpy")
 def unbent(value: float, below: float, above: float) -> float:
     """z with S(z) = value."""
     bend = below if value < 0.0 else above

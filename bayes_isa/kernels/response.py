@@ -127,7 +127,8 @@ def _phi_from_open(window, i, psi, k, phi, integrals):
     phi[0] = psi[0]
     phi[1] = 0.5 * (psi[1] + psi[-1]) - math.log(window.tb[i])
     phi[2] = 0.5 * (psi[1] - psi[-1]) - math.log(at_b.value)
-    phi[3:] = psi[2:-1]
+    for x in range(3, psi.size):
+        phi[x] = psi[x - 1]
     return -math.log(2.0)
 
 
@@ -180,7 +181,8 @@ def psi_from_phi(window: Window, i: int, phi: np.ndarray, k: float, psi: np.ndar
     if window.open[i]:
         psi[0] = phi[0]
         psi[1] = log_growth + log_kill
-        psi[2:-1] = phi[3:]
+        for x in range(3, phi.size):
+            psi[x - 1] = phi[x]
         psi[-1] = log_growth - log_kill
         return
     growth, kill = math.exp(log_growth), math.exp(log_kill)

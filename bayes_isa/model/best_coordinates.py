@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -31,9 +30,7 @@ def best_coordinates(
     both = (near, wide)
     everyone = np.ones_like(last.open)
     fits = ((nets, both, everyone), *(([last], draws, last.open) for draws in ((near,), both, (wide,))))
-    # Most of the work is in kernels that let other threads run.
-    with ThreadPoolExecutor() as pool:
-        fitted = list(pool.map(lambda fit: _best_of(*fit[:2]), fits))
+    fitted = [_best_of(windows, draws) for windows, draws, _ in fits]
     uninformed = _uninformed(last, near.population)
     best = replace(uninformed, score=np.full(len(everyone), np.inf))
     # Walls and cliffs cost most: looked for only where a candidate is not worse than the best so far without them.

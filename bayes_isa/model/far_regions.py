@@ -14,7 +14,7 @@ import numpy as np
 
 from bayes_isa.kernels.bend import bent
 from bayes_isa.kernels.whitening import whiten
-from bayes_isa.model.individuals import density_of_phi
+from bayes_isa.model.individuals import densities, given_at
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.pilot import Pilot
 from bayes_isa.model.population import Population
@@ -54,23 +54,23 @@ class FarRegions:
 
 def far_regions(data: JointData, pilot: Pilot, population: Population, seed: int) -> list[FarRegions]:
     """Where chains come to rest that start from draws of much flatter posteriors; draws of somewhat flatter ones."""
-    typical = pilot.copy(seed).draw(population, 2 * _APART)[::_APART]
-    level = np.max([density_of_phi(data, population, phi)[0] for phi in typical], axis=0)
+    given = given_at(data, population)
+    typical = pilot.copy(seed).draw(population, 2 * _APART)
+    level = typical.density[::_APART].max(axis=0)
     hot = pilot.copy(seed + 1)
     for _ in range(2):
-        hot = hot.adapted(hot.draw(population, _WARMING, _HEAT), population.k)
-    starts = hot.draw(population, _STARTS * _APART, _HEAT)[_APART - 1 :: _APART]
+        hot = hot.adapted(hot.draw(population, _WARMING, _HEAT).phi, population.k)
+    starts = hot.draw(population, _STARTS * _APART, _HEAT).phi[_APART - 1 :: _APART]
     ends = [
-        pilot.at(phi, population.k, seed + 2 + number).draw(population, _COOLING)[-_ENDS:]
+        pilot.at(phi, population.k, seed + 2 + number).draw(population, _COOLING).phi[-_ENDS:]
         for number, phi in enumerate(starts)
     ]
     tails = pilot.copy(seed + 2 + _STARTS).draw(population, _TAILS, _WARMTH)
 
     def weighed(phi: np.ndarray) -> FarRegions:
-        density = np.array([density_of_phi(data, population, each)[0] for each in phi])
-        return FarRegions(phi, density > level - _FALL)
+        return FarRegions(phi, densities(given, phi).value > level - _FALL)
 
-    return [weighed(np.concatenate(ends)), weighed(tails)]
+    return [weighed(np.concatenate(ends)), weighed(tails.phi)]
 
 
 def drawn_in(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayes_isa.kernels.response import Window
-from bayes_isa.model.individuals import Density, log_density
+from bayes_isa.model.individuals import Density, density_of_psi, given_at
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population
 from bayes_isa.model.windows import map_all, psi_all
@@ -30,7 +30,7 @@ class Gaussian:
 
 def modes(data: JointData, window: Window, population: Population, phi: np.ndarray) -> Gaussian:
     """Laplace approximation at the modes of all patients at once, found by damped Newton in psi from `phi`."""
-    density = log_density(data, window, population)
+    density = density_of_psi(given_at(data, population), window)
     start = psi_all(window, phi, population.k)
     psi = start
     value, gradient = density(psi)

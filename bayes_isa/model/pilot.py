@@ -6,18 +6,22 @@ advanced together, costs a few evaluations of the kernel a draw.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from bayes_isa.kernels.response import Window
 from bayes_isa.model.gaussian import Gaussian
-from bayes_isa.model.individuals import Density, log_density
+from bayes_isa.model.individuals import fill_by_psi, given_at, in_threads, make_room, patient_parts
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population
-from bayes_isa.model.windows import map_all, psi_all
+from bayes_isa.model.windows import psi_all
 
 _LEAPFROGS = 4
+_SHORTEST_TRAJECTORY = 0.7  # of its length: no trajectory returns to where it began, draw after draw
 _COUNTS = 5.0  # draws that a mode's covariance counts for: as many as make one of the same rank
 _FIRST_STEP = 0.4
 _LEAST_KNOWN_STEP = 0.1  # where nothing is known of the density on the way: nearly always accepted
@@ -87,48 +91,132 @@ class Pilot:
         """Response coordinates at x."""
         return self.frame.centre + np.einsum("nij,nj->ni", self.frame.root, x)
 
-    def draw(self, population: Population, draws: int, power: float = 1.0) -> np.ndarray:
-        """phi (draw, patient, d) at the next draws of every chain, given a population; step sizes keep adapting.
+    def draw(self, population: Population, draws: int, power: float = 1.0) -> Draws:
+        """The next draws of every chain, given a population; step sizes keep adapting.
 
         The likelihood counts to the given power.
         """
-        density = log_density(self.data, self.window, population, power)
+        given = given_at(self.data, population, power)
+        shape = (draws, *self.x.shape)
+        random = _Random(
+            self.rng.normal(size=shape),
+            self.rng.uniform(_SHORTEST_TRAJECTORY, 1.0, shape[:2]),
+            self.rng.random(shape[:2]),
+        )
+        drawn = Draws(np.empty(shape), np.empty(shape[:2]), np.empty(shape))
+        self.x, self.step = self.x.copy(), self.step.copy()
+        frame = (np.ascontiguousarray(self.frame.centre), np.ascontiguousarray(self.frame.root))
 
-        def at(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            value, gradient = density(self.psi(x))
-            gradient = np.einsum("nij,ni->nj", self.frame.root, gradient)
-            sound = np.isfinite(value) & np.isfinite(gradient).all(axis=1)
-            return np.where(sound, value, -np.inf), np.where(sound[:, None], gradient, 0.0)
+        def advance(first: int, last: int) -> None:
+            _advance(given, self.window, *frame, first, last, random, self.x, self.step, drawn)
 
-        # A trajectory that explodes is refused like any other bad one.
-        with np.errstate(over="ignore", invalid="ignore"):
-            value, gradient = at(self.x)
-            phi = np.empty((draws, *self.x.shape))
-            for t in range(draws):
-                new, new_value, new_gradient, chance = self._proposal(at, value, gradient)
-                take = self.rng.random(chance.size) < chance
-                self.x = np.where(take[:, None], new, self.x)
-                value = np.where(take, new_value, value)
-                gradient = np.where(take[:, None], new_gradient, gradient)
-                self.step = np.minimum(self.step * np.exp(_ADAPTATION * (chance - _ACCEPT)), _LONGEST_STEP)
-                phi[t] = map_all(self.window, self.psi(self.x), population.k).phi
-        return phi
+        in_threads(advance, patient_parts(given))
+        return drawn
 
-    def _proposal(
-        self, at: Density, value: np.ndarray, gradient: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """A leapfrog trajectory of every chain: its end, value and gradient there, and the chance to accept it."""
-        momentum = self.rng.normal(size=self.x.shape)
-        energy = value - 0.5 * np.sum(momentum**2, axis=1)
-        step = (self.step * self.rng.uniform(0.7, 1.0, self.step.size))[:, None]
-        x = self.x
+
+class Draws(NamedTuple):
+    """Draws of every chain, with the log-density that they are from, up to a constant, and its gradients."""
+
+    phi: np.ndarray  # (draw, patient, d)
+    density: np.ndarray  # (draw, patient)
+    by_phi: np.ndarray  # (draw, patient, d)
+
+
+class _Random(NamedTuple):
+    """The random numbers of `_advance`."""
+
+    momentum: np.ndarray  # (draw, patient, d) standard normal
+    shortened: np.ndarray  # (draw, patient) share of the step
+    chance: np.ndarray  # (draw, patient) uniform
+
+
+class _State(NamedTuple):
+    """Where chains stand: x, log-density and gradient there; phi, and density and gradient by phi."""
+
+    x: np.ndarray
+    value: np.ndarray
+    by_x: np.ndarray
+    phi: np.ndarray
+    of_phi: np.ndarray
+    by_phi: np.ndarray
+
+
+@njit(inline="always")
+def _make_state(x):
+    return _State(
+        x.copy(),
+        np.empty(x.shape[0]),
+        np.empty_like(x),
+        np.empty_like(x),
+        np.empty(x.shape[0]),
+        np.empty_like(x),
+    )
+
+
+@njit(inline="always", error_model="numpy")
+def _evaluate(given, window, centre, root, first, last, at, psi, by_psi, room):
+    """Log-densities and gradients of patients first to last - 1 at their x. What is no number is -inf, with slope 0."""
+    d = psi.shape[1]
+    for i in range(first, last):
+        for j in range(d):
+            psi[i, j] = centre[i, j]
+            for m in range(d):
+                psi[i, j] += root[i, j, m] * at.x[i, m]
+    fill_by_psi(given, window, psi, first, last, room, at.phi, at.of_phi, at.by_phi, at.value, by_psi)
+    for i in range(first, last):
+        sound = math.isfinite(at.value[i])
+        for m in range(d):
+            at.by_x[i, m] = 0.0
+            for j in range(d):
+                at.by_x[i, m] += root[i, j, m] * by_psi[i, j]
+            sound = sound and math.isfinite(at.by_x[i, m])
+        if not sound:
+            at.value[i] = -math.inf
+            for m in range(d):
+                at.by_x[i, m] = 0.0
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _advance(given, window, centre, root, first, last, random, x, step, drawn):
+    """`Pilot.draw` of patients first to last - 1: moves their rows of x and step, and fills those of the draws."""
+    d = x.shape[1]
+    room, psi, by_psi = make_room(given), np.empty_like(x), np.empty_like(x)
+    now, at, momentum = _make_state(x), _make_state(x), np.empty_like(x)
+    length, energy = np.empty(x.shape[0]), np.empty(x.shape[0])
+    _evaluate(given, window, centre, root, first, last, now, psi, by_psi, room)
+    for t in range(drawn.phi.shape[0]):
+        for i in range(first, last):
+            length[i] = step[i] * random.shortened[t, i]
+            energy[i] = now.value[i]
+            for j in range(d):
+                momentum[i, j] = random.momentum[t, i, j]
+                energy[i] -= 0.5 * momentum[i, j] ** 2
+                at.x[i, j], at.by_x[i, j] = now.x[i, j], now.by_x[i, j]
         for leap in range(_LEAPFROGS):
-            momentum = momentum + (1.0 if leap else 0.5) * step * gradient
-            x = x + step * momentum
-            value, gradient = at(x)
-        momentum = momentum + 0.5 * step * gradient
-        gain = value - 0.5 * np.sum(momentum**2, axis=1) - energy
-        return x, value, gradient, np.exp(np.minimum(np.where(np.isfinite(gain), gain, -np.inf), 0.0))
+            for i in range(first, last):
+                for j in range(d):
+                    momentum[i, j] += (1.0 if leap else 0.5) * length[i] * at.by_x[i, j]
+                    at.x[i, j] += length[i] * momentum[i, j]
+            _evaluate(given, window, centre, root, first, last, at, psi, by_psi, room)
+        for i in range(first, last):
+            gain = at.value[i] - energy[i]
+            for j in range(d):
+                momentum[i, j] += 0.5 * length[i] * at.by_x[i, j]
+                gain -= 0.5 * momentum[i, j] ** 2
+            # Away from where there is no density it is infinite; where there is none to go to, NaN.
+            chance = 0.0 if math.isnan(gain) else math.exp(min(gain, 0.0))
+            if random.chance[t, i] < chance:
+                now.value[i], now.of_phi[i] = at.value[i], at.of_phi[i]
+                for j in range(d):
+                    now.x[i, j], now.by_x[i, j] = at.x[i, j], at.by_x[i, j]
+                    now.phi[i, j], now.by_phi[i, j] = at.phi[i, j], at.by_phi[i, j]
+            step[i] = min(step[i] * math.exp(_ADAPTATION * (chance - _ACCEPT)), _LONGEST_STEP)
+            drawn.density[t, i] = now.of_phi[i]
+            for j in range(d):
+                drawn.phi[t, i, j], drawn.by_phi[t, i, j] = now.phi[i, j], now.by_phi[i, j]
+    for i in range(first, last):
+        for j in range(d):
+            x[i, j] = now.x[i, j]
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bayes_isa.model.individuals import Likelihood, likelihood
+from bayes_isa.model.individuals import SHARED, Densities, densities, given_at
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population, shared_priors
 from bayes_isa.model.priors import PriorSet
@@ -136,30 +136,31 @@ def _score_and_information(
     size = parameters.unit.size
     design = data.covariates["hazard"].to_numpy() * parameters.unit[n:]
     shifted = [parameters.moved(population, step) for step in _DIFFERENCE * np.eye(size)[:n]]
-    score, information = np.zeros(size), np.zeros((size, size))
-    for phi in draws:
-        terms = [likelihood(data, each, phi) for each in (population, *shifted)]
-        by_patient = [
-            _by_free(data, parameters, each, at)
-            for each, at in zip((population, *shifted), terms, strict=True)
+    found = [densities(given_at(data, each), draws) for each in (population, *shifted)]
+    by_population = np.array(
+        [
+            _by_free(data, parameters, each, of)
+            for each, of in zip((population, *shifted), found, strict=True)
         ]
-        # A patient whose curve explodes says nothing here.
-        sound = np.isfinite(by_patient).all(axis=(0, 2))
-        totals = np.array([each[sound].sum(axis=0) for each in by_patient])
-        score += totals[0] / len(draws)
-        information[:, :n] += (totals[0] - totals[1:]).T / _DIFFERENCE / len(draws)
-        cumulative = data.event.astype(float) - terms[0].by_lp
-        information[n:, n:] += (design[sound].T * cumulative[sound]) @ design[sound] / len(draws)
+    )
+    # A patient whose curve explodes says nothing here.
+    sound = np.isfinite(by_population).all(axis=(0, 3))
+    totals = np.where(sound[..., None], by_population, 0.0).sum(axis=2).mean(axis=1)
+    score, information = totals[0], np.zeros((size, size))
+    information[:, :n] = (totals[0] - totals[1:]).T / _DIFFERENCE
+    cumulative = data.event.astype(float) - found[0].by_lp
+    information[n:, n:] = np.einsum("sn,ni,nj->ij", np.where(sound, cumulative, 0.0), design, design) / len(draws)
     information[:n, n:] = information[n:, :n].T
     information[:n, :n] = 0.5 * (information[:n, :n] + information[:n, :n].T)
     return score, information
 
 
 def _by_free(
-    data: JointData, parameters: SharedParameters, population: Population, terms: Likelihood
+    data: JointData, parameters: SharedParameters, population: Population, found: Densities
 ) -> np.ndarray:
-    """Gradient of each patient's log-likelihood by the free values (n_patients, parameter)."""
-    by_effects = terms.by_lp[:, None] * data.covariates["hazard"].to_numpy()
-    by_natural = np.column_stack([*(terms.by_shared[name] for name in parameters.names), by_effects])
+    """Gradient of each patient's log-likelihood at each draw by the free values (draw, n_patients, parameter)."""
+    by_effects = found.by_lp[..., None] * data.covariates["hazard"].to_numpy()
+    columns = [SHARED.index(name) for name in parameters.names]
+    by_natural = np.concatenate([found.by_shared[..., columns], by_effects], axis=2)
     with np.errstate(invalid="ignore"):  # of a curve that explodes, left out above
         return by_natural * parameters.by_free(population)

@@ -6,13 +6,14 @@ diverges; an axis that is bent there comes to it in many small steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numba import njit
 
 from bayes_isa.kernels.whitening import unwhiten
+from bayes_isa.model.individuals import even_parts, in_threads
 from bayes_isa.model.whitenings import Coordinates, Density, IndividualDraws, score_of, standardised_all
 
 # A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
@@ -34,6 +35,7 @@ _CLIFF = 30.0
 _CLIFF_AT = 3.3
 _CLIFF_POINTS = 200
 _CLIFF_SEED = 5
+_AT_ONCE = 32  # points: of thousands of patients they fill memory
 
 
 def bent_at_walls(
@@ -67,9 +69,9 @@ def cliffs(coordinates: Coordinates, draws: IndividualDraws, wanted: np.ndarray 
     points = np.random.default_rng(_CLIFF_SEED).normal(size=(_CLIFF_POINTS, shape[1]))
     points *= _CLIFF_AT / np.linalg.norm(points, axis=1, keepdims=True)
     fall = _fall(coordinates, draws, wanted)
-    falls = _in_threads(fall, [np.tile(point, (shape[0], 1)) for point in points])
+    falls = fall(np.tile(points[:, None], (1, shape[0], 1)))
     far = np.array([0.5 * np.sum(point**2) for point in points])
-    return np.sum(np.array(falls) - far[:, None] > _CLIFF, axis=0)
+    return np.sum(falls - far[:, None] > _CLIFF, axis=0)
 
 
 def judged(
@@ -90,12 +92,6 @@ def judged(
     )
 
 
-def _in_threads(function: Callable[[np.ndarray], np.ndarray], points: list[np.ndarray]) -> list[np.ndarray]:
-    """What the function gives at each point; most of the work is in kernels that let other threads run."""
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(function, points))
-
-
 def _falls(fall: Density, shape: tuple[int, int], distance: float) -> np.ndarray:
     """Fall of the density to `distance` on either side of each axis and to places beside those.
 
@@ -111,7 +107,7 @@ def _falls(fall: Density, shape: tuple[int, int], distance: float) -> np.ndarray
                 at[:, other] = move
                 at[:, j] = sign * distance
                 points.append(at)
-    falls = np.array(_in_threads(fall, points)).reshape(2, d, 2 * d - 1, n)
+    falls = fall(np.array(points)).reshape(2, d, 2 * d - 1, n)
     return falls.transpose(0, 3, 1, 2).copy()
 
 
@@ -135,25 +131,39 @@ def _reach(
 
 
 def _fall(coordinates: Coordinates, draws: IndividualDraws, wanted: np.ndarray | None) -> Density:
-    """How far the log-density that the draws are from has fallen at eps (n_patients, d) from its value at 0.
+    """How far the log-density that the draws are from has fallen at points eps from its value at 0.
 
-    Without end for patients that are not wanted: they cost nothing.
+    Without end for patients that are not wanted: they cost little.
     """
     window, whitening, population = coordinates.window, coordinates.whitening, draws.population
     passed_over = 0.0 if wanted is None else np.where(wanted, 0.0, np.nan)[:, None]
 
-    def log_density(at: np.ndarray) -> np.ndarray:
-        phi, log_jacobian = np.empty_like(at), np.empty(len(at))
-        at = at + passed_over
-        unwhiten(window, whitening, at, population.mean, population.spread, population.k, phi, log_jacobian)
+    def log_density(eps: np.ndarray) -> np.ndarray:
+        eps = eps + passed_over
+        phi, log_jacobian = np.empty_like(eps), np.empty(eps.shape[:2])
+        at = (population.mean, population.spread, population.k)
+
+        def fill(first: int, last: int) -> None:
+            _unwhiten_sets(window, whitening, eps, *at, first, last, phi, log_jacobian)
+
+        in_threads(fill, even_parts(len(eps)))
         return draws.density(phi) + log_jacobian
 
-    base = log_density(np.zeros(whitening.pull.shape))
+    base = log_density(np.zeros((1, *whitening.pull.shape)))
 
-    def fall(at: np.ndarray) -> np.ndarray:
+    def fall(points: np.ndarray) -> np.ndarray:
         # A curve that overflows falls without end.
         with np.errstate(over="ignore", invalid="ignore"):
-            fallen = base - log_density(at)
+            parts = np.array_split(points, -(-len(points) // _AT_ONCE))
+            fallen = base - np.concatenate([log_density(part) for part in parts])
         return np.where(np.isnan(fallen), np.inf, fallen)
 
     return fall
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _unwhiten_sets(window, whitening, eps, mean, spread, k, first, last, phi, log_jacobian):
+    """`unwhiten` of sets first to last - 1 of eps (set, n_patients, d)."""
+    for s in range(first, last):
+        unwhiten(window, whitening, eps[s], mean, spread, k, phi[s], log_jacobian[s])
+

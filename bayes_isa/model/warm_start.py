@@ -7,7 +7,6 @@ The result only sets starting points and the coordinates a sampler works in: a p
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +19,7 @@ from bayes_isa.model.best_coordinates import best_coordinates
 from bayes_isa.model.far_regions import far_regions
 from bayes_isa.model.gaussian import modes
 from bayes_isa.model.horseshoe_effects import with_normal_effects
-from bayes_isa.model.individuals import density_of_phi
+from bayes_isa.model.individuals import densities, given_at
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.pilot import Pilot
 from bayes_isa.model.population import Population, averaged, initial_population
@@ -81,18 +80,15 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     windows = response_windows(data)
     shared = SharedParameters.of(data, priors)
     population, pilot = _estimated(data, priors, shared, windows[0])
-    first = pilot.draw(population, _FIRST_DRAWS)
+    first = pilot.draw(population, _FIRST_DRAWS).phi
     for _ in range(_ADAPTATIONS):
         pilot = pilot.adapted(first, population.k)
-        first = pilot.draw(population, _FIRST_DRAWS)
+        first = pilot.draw(population, _FIRST_DRAWS).phi
     near, wide = (_widened(population, first, by) for by in (_MEAN, _WIDE))
     wide = with_stronger_link(data, shared, wide, first[:: _FIRST_DRAWS // _FOR_SHARED], _LINK_UP)
-    # Most of the work is in kernels that let the other thread run.
-    with ThreadPoolExecutor() as pool:
-        looking = pool.submit(far_regions, data, pilot.copy(_SEED + 2), near, _SEED + 3)
-        chains = (pilot, pilot.copy(_SEED + 1))
-        near_draws, wide_draws = pool.map(lambda c, p: _draws(data, c, p), chains, (near, wide))
-        far = looking.result()
+    near_draws = _draws(data, pilot.copy(_SEED + 1), near)
+    wide_draws = _draws(data, pilot.copy(_SEED + 2), wide)
+    far = far_regions(data, pilot, near, _SEED + 3)
     chosen = best_coordinates(windows, near_draws, wide_draws, far)
     failed = np.flatnonzero(~(pilot.frame.sound & np.isfinite(chosen.score)))
     names = tuple(data.patient_ids[i] for i in failed)
@@ -121,7 +117,7 @@ def _estimated(
         pilot = Pilot.start(data, window, frame, _SEED)
         estimates = []
         for _ in range(rounds):
-            draws = pilot.draw(population, _DRAWS)
+            draws = pilot.draw(population, _DRAWS).phi
             population = update_individual(data, individual, population, draws)
             population = update_shared(data, shared, population, draws[:: -(_DRAWS // _FOR_SHARED)])
             estimates.append(population)
@@ -133,9 +129,8 @@ def _estimated(
 
 
 def _draws(data: JointData, pilot: Pilot, population: Population) -> IndividualDraws:
-    draws = pilot.draw(population, _FINAL_DRAWS)
-    by_phi = np.stack([density_of_phi(data, population, phi)[1] for phi in draws])
-    return IndividualDraws(population, lambda phi: density_of_phi(data, population, phi)[0], draws, by_phi)
+    draws, given = pilot.draw(population, _FINAL_DRAWS), given_at(data, population)
+    return IndividualDraws(population, lambda phi: densities(given, phi).value, draws.phi, draws.by_phi)
 
 
 def _widened(population: Population, draws: np.ndarray, by: float) -> Population:

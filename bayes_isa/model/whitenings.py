@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from bayes_isa.kernels.bend import bent, unbent
-from bayes_isa.kernels.response import Window
+from bayes_isa.kernels.bend import from_bent
+from bayes_isa.kernels.response import N_INTEGRALS, Window, phi_by_psi, phi_from_psi, psi_from_phi
 from bayes_isa.kernels.whitening import Whitening
+from bayes_isa.model.individuals import even_parts, in_threads
 from bayes_isa.model.population import Population
-from bayes_isa.model.windows import map_all, psi_all
+from bayes_isa.model.windows import map_all
 
 # Smallest over largest eigenvalue of a precision that a sampler can factorise, also somewhat away from this population.
 _WORST_CONDITION = 1e-12
@@ -27,7 +28,7 @@ _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
 _FIT_EVERY = 2
 
 
-# Log-density (n_patients,) of phi or eps (n_patients, d), up to a constant.
+# Log-densities (point, n_patients), up to a constant, at points phi or eps (point, n_patients, d).
 Density = Callable[[np.ndarray], np.ndarray]
 
 
@@ -68,7 +69,11 @@ def bent_to(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coord
     """The coordinates with the scales and bends that suit all draws, where they are better for it."""
     x, by_x = standardised_all(coordinates, draws)
     scale, below, above = (np.empty(coordinates.score.shape + x.shape[2:]) for _ in range(3))
-    _fit_bends(x[::_FIT_EVERY], by_x[::_FIT_EVERY], _SCALES, _BENDS, scale, below, above)
+    few = (np.ascontiguousarray(each[::_FIT_EVERY].transpose(1, 2, 0)) for each in (x, by_x))
+    at = (*few, _SCALES, _BENDS)
+    in_threads(
+        lambda first, last: _fit_bends(*at, first, last, scale, below, above), even_parts(len(scale))
+    )
     whitening = coordinates.whitening._replace(scale=scale, below=below, above=above)
     return better(coordinates, Coordinates(coordinates.window, whitening, _score(whitening, x, by_x)))
 
@@ -102,13 +107,30 @@ def _all(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.nda
 
 def _in_psi(window: Window, draws: IndividualDraws) -> tuple[np.ndarray, np.ndarray]:
     """Draws and gradients of the log-density in psi, (draw, patient, d) each."""
-    k = draws.population.k
     psi, by_psi = np.empty_like(draws.phi), np.empty_like(draws.phi)
-    for s, (phi, by_phi) in enumerate(zip(draws.phi, draws.by_phi, strict=True)):
-        psi[s] = psi_all(window, phi, k)
-        mapped = map_all(window, psi[s], k)
-        by_psi[s] = np.einsum("nji,nj->ni", mapped.by_psi, by_phi) + mapped.log_jacobian_by_psi
+
+    def fill(first: int, last: int) -> None:
+        _fill_psi(window, draws.phi, draws.by_phi, draws.population.k, first, last, psi, by_psi)
+
+    in_threads(fill, even_parts(len(psi)))
     return psi, by_psi
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fill_psi(window, phi, by_phi, k, first, last, psi, by_psi):
+    """`_in_psi` of draws first to last - 1."""
+    d = phi.shape[2]
+    phi_again, integrals = np.empty(d), np.empty(N_INTEGRALS)
+    phi_by, by_k, log_jacobian_by = np.empty((d, d)), np.empty(d), np.empty(d)
+    for s in range(first, last):
+        for i in range(phi.shape[1]):
+            psi_from_phi(window, i, phi[s, i], k, psi[s, i])
+            phi_from_psi(window, i, psi[s, i], k, phi_again, integrals)
+            phi_by_psi(window, i, psi[s, i], integrals, phi_by, by_k, log_jacobian_by)
+            for x in range(d):
+                by_psi[s, i, x] = log_jacobian_by[x]
+                for j in range(d):
+                    by_psi[s, i, x] += phi_by[j, x] * by_phi[s, i, j]
 
 
 def _standardised(
@@ -123,9 +145,13 @@ def _standardised(
     precision = np.where(sound[:, None, None], precision, np.eye(precision.shape[1]))
     lower = np.linalg.cholesky(precision)
     centre = np.linalg.solve(precision, pull[..., None])[..., 0]
-    x = np.einsum("nji,snj->sni", lower, psi - centre)
-    by_x = np.linalg.solve(lower[None], by_psi[..., None])[..., 0]
-    return x, by_x
+    x = _by_patient(psi - centre, lower)
+    return x, _by_patient(by_psi, np.linalg.inv(lower).transpose(0, 2, 1))
+
+
+def _by_patient(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Rows (draw, patient, d) times each patient's matrix (n_patients, d, d)."""
+    return (rows.transpose(1, 0, 2) @ matrix).transpose(1, 0, 2)
 
 
 def _precision(psi: np.ndarray, by_psi: np.ndarray) -> np.ndarray:
@@ -139,7 +165,7 @@ def _precision(psi: np.ndarray, by_psi: np.ndarray) -> np.ndarray:
 
 def _covariance(values: np.ndarray) -> np.ndarray:
     centred = values - values.mean(axis=0)
-    return np.einsum("sni,snj->nij", centred, centred) / len(values)
+    return centred.transpose(1, 2, 0) @ centred.transpose(1, 0, 2) / len(values)
 
 
 def _powers(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -175,13 +201,14 @@ def _whitening(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _fit_bends(x, by_x, scales, bends, scale, below, above):
+def _fit_bends(x, by_x, scales, bends, first, last, scale, below, above):
     """For each patient and axis the scale and bends with the least mean |force + eps|^2 (the Fisher divergence).
 
-    The sum over draws falls apart into those below and those above 0, each with its own bend.
+    Of patients first to last - 1; x and the force on it: (n_patients, d, draw). The sum over draws falls apart into
+    those below and those above 0, each with its own bend.
     """
-    n_draws, n_patients, d = x.shape
-    for i in range(n_patients):
+    _, d, n_draws = x.shape
+    for i in range(first, last):
         for j in range(d):
             least = np.inf
             for c in scales:
@@ -190,9 +217,8 @@ def _fit_bends(x, by_x, scales, bends, scale, below, above):
                 for bend in bends:
                     low, high = 0.0, 0.0
                     for s in range(n_draws):
-                        z = unbent(x[s, i, j] / c, bend, bend)
-                        at = bent(z, bend, bend)
-                        miss = c * at.slope * by_x[s, i, j] + at.log_slope_slope + z
+                        z, slope, log_slope_slope = from_bent(x[i, j, s] / c, bend)
+                        miss = c * slope * by_x[i, j, s] + log_slope_slope + z
                         if z < 0.0:
                             low += miss * miss
                         else:
@@ -221,9 +247,9 @@ def _roughness(x, by_x, scale, below, above):
         for s in range(n_draws):
             total = 0.0
             for j in range(d):
-                z = unbent(x[s, i, j] / scale[i, j], below[i, j], above[i, j])
-                at = bent(z, below[i, j], above[i, j])
-                force = scale[i, j] * at.slope * by_x[s, i, j] + at.log_slope_slope
+                value = x[s, i, j] / scale[i, j]
+                z, slope, log_slope_slope = from_bent(value, below[i, j] if value < 0.0 else above[i, j])
+                force = scale[i, j] * slope * by_x[s, i, j] + log_slope_slope
                 total += force * force
                 divergence += (force + z) * (force + z)
             mean += total / n_draws
