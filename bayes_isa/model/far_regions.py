@@ -18,7 +18,7 @@ from bayes_isa.model.individuals import densities, given_at
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.pilot import Pilot
 from bayes_isa.model.population import Population
-from bayes_isa.model.walls import judged
+from bayes_isa.model.walls import fall_of, judged, straightened
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws, better
 
 # The likelihood to this power: errors 2.6 times as large, so that chains pass from region to region.
@@ -42,6 +42,10 @@ _BENDS = np.array([2.5, 2.0, 1.6, 1.3, 1.0, 0.6, 0.3, 0.0, -0.1, -0.25, -0.45, -
 # The score that coordinates may have for it: times the one before, or one more, as a single patient costs little.
 _PRICE = 1.3
 _PRICE_MORE = 1.0
+# Curvature of the log-density in eps at which leapfrog steps of 0.15 are half as long as they may be.
+_STIFFEST = 45.0
+_AWAY = 5.0  # SDs from which on a place is far
+_DIFFERENCE = 0.1  # of second differences, in SDs: places are as wide as that at the least
 
 
 @dataclass(frozen=True)
@@ -78,21 +82,23 @@ def drawn_in(
 ) -> Coordinates:
     """The coordinates with the mildest bends that bring far regions near, for patients in whom that costs little.
 
-    Scores are those of `judged`, of the given coordinates and the returned ones.
+    A bend that makes such a region too narrow for a sampler's steps is weakened, though it stay far. Scores are those of
+    `judged`, of the given coordinates and the returned ones.
     """
-    whitening = coordinates.whitening
-    straight = whitening._replace(below=0.0 * whitening.below, above=0.0 * whitening.above)
-    reach = np.zeros((2, *whitening.below.shape))
-    x = np.empty_like(whitening.below)
+    straight, whitening = straightened(coordinates), coordinates.whitening
+    x = np.empty_like(far.phi)
     at = (near.population.mean, near.population.spread, near.population.k)
-    for phi, weighty in zip(far.phi, far.weighty, strict=True):
-        whiten(coordinates.window, straight, phi, *at, x)
-        there = np.where(weighty[:, None] & np.isfinite(x), x, 0.0)
-        reach = np.maximum(reach, np.stack([-there, there]))
-    bend = _outmost(reach)
-    below, above = np.minimum(whitening.below, bend[0]), np.minimum(whitening.above, bend[1])
+    for phi, place in zip(far.phi, x, strict=True):
+        whiten(straight.window, straight.whitening, phi, *at, place)
+    x = np.where(far.weighty[..., None] & np.isfinite(x), x, 0.0)
+    reach = np.stack([-x.min(axis=0, initial=0.0), x.max(axis=0, initial=0.0)])
+    bend, least = _outmost(reach), -_strongest(straight, near, x)
+    below, above = (
+        np.maximum(np.minimum(now, outmost), strongest)
+        for now, outmost, strongest in zip((whitening.below, whitening.above), bend, least, strict=True)
+    )
     candidate = replace(coordinates, whitening=whitening._replace(below=below, above=above))
-    changed = ((below < whitening.below) | (above < whitening.above)).any(axis=1)
+    changed = ((below != whitening.below) | (above != whitening.above)).any(axis=1)
     if not changed.any():
         return coordinates
     judged_anew = judged(candidate, (near, wide), changed).score
@@ -100,6 +106,25 @@ def drawn_in(
     accepted = np.isfinite(judged_anew) & (judged_anew <= np.maximum(_PRICE * before, before + _PRICE_MORE))
     chosen = better(coordinates, replace(candidate, score=np.where(accepted, -1.0, np.inf)))
     return replace(chosen, score=np.where(accepted, judged_anew, before))
+
+
+def _strongest(straight: Coordinates, draws: IndividualDraws, x: np.ndarray) -> np.ndarray:
+    """The most that bends may draw in far points x (point, n_patients, d), on either side: (2, n_patients, d).
+
+    For a sampler's steps to be stable there: the curvature along an axis grows with the square of its slope.
+    """
+    away = np.abs(x) > _AWAY
+    fall = fall_of(straight, draws, away.any(axis=(0, 2)))
+    here = fall(x)
+    strongest = np.full((2, *x.shape[1:]), np.inf)
+    for j, move in enumerate(_DIFFERENCE * np.eye(x.shape[2])):
+        with np.errstate(invalid="ignore"):  # cliffs
+            curvature = (fall(x + move) + fall(x - move) - 2.0 * here) / _DIFFERENCE**2
+        curvature = np.where(np.isnan(curvature), np.inf, np.maximum(curvature, 1e-9))
+        bend = np.sqrt(np.maximum(_STIFFEST / curvature - 1.0, 0.0)) / np.maximum(np.abs(x[..., j]), _AWAY)
+        for side, there in enumerate((x[..., j] < -_AWAY, x[..., j] > _AWAY)):
+            strongest[side, :, j] = np.where(there, bend, np.inf).min(axis=0)
+    return strongest
 
 
 def _outmost(reach: np.ndarray) -> np.ndarray:

@@ -28,8 +28,8 @@ _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
 _FIT_EVERY = 2
 
 
-# Log-densities (point, n_patients), up to a constant, at points phi or eps (point, n_patients, d).
-Density = Callable[[np.ndarray], np.ndarray]
+# Log-densities (point, n_patients) at points phi (point, n_patients, d), up to a constant, and their gradients.
+Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from bayes_isa.data.examples import load_example
 from bayes_isa.kernels.whitening import Whitening, unwhiten, whiten
 from bayes_isa.model.far_regions import FarRegions, drawn_in, far_regions
 from bayes_isa.model.gaussian import modes
-from bayes_isa.model.individuals import likelihood
 from bayes_isa.model.joint_data import JointData, prepare
+from bayes_isa.model.patient_terms import kernel_parameters, record_terms, residual_of
 from bayes_isa.model.pilot import Pilot
 from bayes_isa.model.population import Population, initial_population
 from bayes_isa.model.priors import load_priors
@@ -61,18 +61,26 @@ def test_both_explanations_of_late_measurements_are_found(data: JointData, popul
     start[0] = np.log([14.05, 0.043, 0.39, 0.038, 111.0])
     with np.errstate(over="ignore", invalid="ignore"):
         pilot = Pilot.start(data, window, modes(data, window, population, start), seed=1)
-        bulk = pilot.draw(population, 50)
-        far, _ = far_regions(data, pilot, population, seed=2)
-    assert far.phi.shape == (*far.weighty.shape, D)
+        bulk = pilot.draw(population, 50).phi
+        # One in five chains ends in the bulk, so that one search of six chains may find none.
+        searches = [far_regions(data, pilot, population, seed)[0] for seed in (2, 3)]
     assert (marker_terms(data, population, bulk) > OUTLIERS).all()
-    as_outliers = marker_terms(data, population, far.phi) < OUTLIERS
-    assert (as_outliers & far.weighty[:, 0]).any()
-    assert (~as_outliers & far.weighty[:, 0]).any()
+    found = set()
+    for far in searches:
+        assert far.phi.shape == (*far.weighty.shape, D)
+        as_outliers = marker_terms(data, population, far.phi) < OUTLIERS
+        assert (as_outliers & far.weighty[:, 0]).any()
+        found |= set(as_outliers[far.weighty[:, 0]])
+    assert found == {True, False}
 
 
 def marker_terms(data: JointData, population: Population, phi: np.ndarray) -> np.ndarray:
     """The first patient's log-likelihood of measurements at each draw."""
-    return np.array([likelihood(data, population, each).marker[0] for each in phi])
+    shared = {**population.shared, "beta_hazard": population.effects["hazard"]}
+    terms = [
+        record_terms(data, kernel_parameters(data, {**shared, "phi": each}), residual_of(shared)) for each in phi
+    ]
+    return np.array([each.marker_by_patient(data)[0] for each in terms])
 
 
 def gaussian(plain: Coordinates, population: Population) -> IndividualDraws:
@@ -81,10 +89,11 @@ def gaussian(plain: Coordinates, population: Population) -> IndividualDraws:
     at = (population.mean, population.omega, population.k)
 
     def density(phi: np.ndarray) -> np.ndarray:
-        eps, back, log_jacobian = np.empty_like(phi), np.empty_like(phi), np.empty(len(phi))
-        whiten(*given, phi, *at, eps)
-        unwhiten(*given, eps, *at, back, log_jacobian)
-        return norm.logpdf(eps).sum(axis=1) - log_jacobian
+        eps, back, log_jacobian = np.empty_like(phi), np.empty_like(phi), np.empty(phi.shape[:2])
+        for point in range(len(phi)):
+            whiten(*given, phi[point], *at, eps[point])
+            unwhiten(*given, eps[point], *at, back[point], log_jacobian[point])
+        return norm.logpdf(eps).sum(axis=2) - log_jacobian
 
     eps = np.random.default_rng(1).normal(size=(200, len(IDS), D))
     phi, log_jacobian = np.empty_like(eps), np.empty(len(IDS))
@@ -94,7 +103,7 @@ def gaussian(plain: Coordinates, population: Population) -> IndividualDraws:
     by_phi = np.empty_like(phi)
     for j in range(D):
         move = step * np.eye(D)[j]
-        by_phi[..., j] = [(density(each + move) - density(each - move)) / (2.0 * step) for each in phi]
+        by_phi[..., j] = (density(phi + move) - density(phi - move)) / (2.0 * step)
     return IndividualDraws(population, density, phi, by_phi)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bayes_isa.model.individuals import likelihood
 from bayes_isa.model.joint_data import JointData, prepare
+from bayes_isa.model.patient_terms import kernel_parameters, record_terms, residual_of
 from bayes_isa.model.population import Population, means
 from bayes_isa.model.priors import load_priors
 from bayes_isa.model.shared_update import SharedParameters, update_shared
@@ -41,10 +41,11 @@ def test_it_ends_where_the_density_is_flat(virtual: VirtualTrial, data: JointDat
     phi = virtual.truth.individual.filter(like="log_").to_numpy()
 
     def log_density(population: Population) -> float:
-        terms = likelihood(data, population, phi)
+        one = {**population.shared, "phi": phi, "beta_hazard": population.effects["hazard"]}
+        terms = record_terms(data, kernel_parameters(data, one), residual_of(one))
         values = parameters.natural(population)
         prior = sum(p.logpdf(x) for p, x in zip(parameters.priors, values, strict=True))
-        return float(np.sum(terms.marker + terms.event) + prior)
+        return float(terms.marker.sum() + terms.event.sum() + prior)
 
     population = truth
     for _ in range(10):

@@ -54,10 +54,13 @@ def draws_of(
     at = (population.mean, population.omega, population.k)
 
     def in_phi(phi: np.ndarray) -> np.ndarray:
-        eps, log_jacobian, back = np.empty_like(phi), np.empty(N), np.empty_like(phi)
-        whiten(*given, phi, *at, eps)
-        unwhiten(*given, eps, *at, back, log_jacobian)
-        return log_density(eps) - log_jacobian
+        eps, log_jacobian, back = np.empty((N, D)), np.empty(N), np.empty((N, D))
+        values = np.empty(phi.shape[:2])
+        for value, point in zip(values, phi, strict=True):
+            whiten(*given, point, *at, eps)
+            unwhiten(*given, eps, *at, back, log_jacobian)
+            value[:] = log_density(eps) - log_jacobian
+        return values
 
     points = np.random.default_rng(1).normal(size=(600, N, D))
     fall = np.array([-log_density(eps) - 0.5 * np.sum(eps**2, axis=1) for eps in points])
@@ -123,7 +126,7 @@ def test_coordinates_of_the_population_serve_where_no_others_can(
     """Draws that say nothing, as of a chain that never moved: no candidate is usable, and that is told by the score."""
     stuck = IndividualDraws(
         population,
-        lambda phi: np.zeros(N),
+        lambda phi: np.zeros(phi.shape[:2]),
         np.broadcast_to(population.mean, (200, N, D)).copy(),
         np.full((200, N, D), np.nan),
     )
