@@ -82,8 +82,8 @@ def drawn_in(
 ) -> Coordinates:
     """The coordinates with the mildest bends that bring far regions near, for patients in whom that costs little.
 
-    A bend that makes such a region too narrow for a sampler's steps is weakened, though it stay far. Scores are those of
-    `judged`, of the given coordinates and the returned ones.
+    A bend that makes such a region too narrow for a sampler's steps is weakened, though it stay far. Scores are those
+    of `judged`, of the given coordinates and the returned ones.
     """
     straight, whitening = straightened(coordinates), coordinates.whitening
     x = np.empty_like(far.phi)

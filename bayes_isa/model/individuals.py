@@ -6,11 +6,7 @@ Compiled as a whole, so that chains of many evaluations let other threads run; `
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +20,10 @@ from bayes_isa.kernels.trajectory import EVENT_PARTIALS, INDIVIDUAL, MARKER_PART
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.patient_terms import kernel_parameters, residual_of
 from bayes_isa.model.population import Population
+from bayes_isa.model.threads import THREADS, even_parts, in_threads
 
 # Columns of `Room.by_shared`.
 SHARED = ("k", "beta_link", "Te", "s", *Residual._fields)
-# More gain little: each has memory of its own to fill, and some work is not divided.
-_THREADS = min(os.cpu_count() or 1, 8)
 
 # Log-density (n_patients,) at a point (n_patients, d), and its gradient.
 Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -217,7 +212,6 @@ def _fill_sets(given, phi, first, last, found):
 
 def given_at(data: JointData, population: Population, power: float = 1.0) -> Given:
     """What the individual log-densities are of; the likelihood counts to the given power."""
-    n_patients, d = population.mean.shape
     one = {**population.shared, "phi": population.mean, "beta_hazard": population.effects["hazard"]}
     parameters = kernel_parameters(data, one)
     return Given(
@@ -266,32 +260,7 @@ def density_of_psi(given: Given, window: Window) -> Density:
     return density
 
 
-def in_threads(function: Callable[[int, int], None], parts: np.ndarray) -> None:
-    """Call compiled code, which lets other threads run, on each part from one of the bounds to the next."""
-    bounds = [(int(first), int(last)) for first, last in pairwise(parts) if last > first]
-    others = [_pool().submit(function, *each) for each in bounds[1:]]
-    for each in bounds[:1]:
-        function(*each)
-    for other in others:
-        other.result()
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    """Threads that stay: to start one takes as long as half an evaluation."""
-    return ThreadPoolExecutor(_THREADS)
-
-
-# A forked process has none of them.
-os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-def even_parts(size: int) -> np.ndarray:
-    """Bounds of as many parts as threads may run."""
-    return np.linspace(0, size, _THREADS + 1).round().astype(int)
-
-
 def patient_parts(given: Given) -> np.ndarray:
     """Bounds of parts with about as many nodes each."""
     nodes = given.design.node_offset
-    return np.searchsorted(nodes, np.linspace(0, nodes[-1], _THREADS + 1))
+    return np.searchsorted(nodes, np.linspace(0, nodes[-1], THREADS + 1))

@@ -15,9 +15,10 @@ from numba import njit
 
 from bayes_isa.kernels.response import Window
 from bayes_isa.model.gaussian import Gaussian
-from bayes_isa.model.individuals import fill_by_psi, given_at, in_threads, make_room, patient_parts
+from bayes_isa.model.individuals import fill_by_psi, given_at, make_room, patient_parts
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population
+from bayes_isa.model.threads import in_threads
 from bayes_isa.model.windows import psi_all
 
 _LEAPFROGS = 4
@@ -176,6 +177,35 @@ def _evaluate(given, window, centre, root, first, last, at, psi, by_psi, room):
                 at.by_x[i, m] = 0.0
 
 
+@njit(inline="always", error_model="numpy")
+def _leap(length, share, by_x, momentum, x, first, last):
+    """A share of a step's momentum, then its whole way."""
+    for i in range(first, last):
+        for j in range(x.shape[1]):
+            momentum[i, j] += share * length[i] * by_x[i, j]
+            x[i, j] += length[i] * momentum[i, j]
+
+
+@njit(inline="always", error_model="numpy")
+def _chance(i, length, at, momentum, energy):
+    """The chance to accept where a trajectory of patient i has come to, after its last half step of momentum."""
+    gain = at.value[i] - energy
+    for j in range(momentum.shape[1]):
+        momentum[i, j] += 0.5 * length * at.by_x[i, j]
+        gain -= 0.5 * momentum[i, j] ** 2
+    # Away from where there is no density it is infinite; where there is none to go to, NaN.
+    return 0.0 if math.isnan(gain) else math.exp(min(gain, 0.0))
+
+
+@njit(inline="always", error_model="numpy")
+def _copy(i, source, target):
+    """Patient i's rows of a state."""
+    target.value[i], target.of_phi[i] = source.value[i], source.of_phi[i]
+    for j in range(source.x.shape[1]):
+        target.x[i, j], target.by_x[i, j] = source.x[i, j], source.by_x[i, j]
+        target.phi[i, j], target.by_phi[i, j] = source.phi[i, j], source.by_phi[i, j]
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def _advance(given, window, centre, root, first, last, random, x, step, drawn):
     """`Pilot.draw` of patients first to last - 1: moves their rows of x and step, and fills those of the draws."""
@@ -186,37 +216,24 @@ def _advance(given, window, centre, root, first, last, random, x, step, drawn):
     _evaluate(given, window, centre, root, first, last, now, psi, by_psi, room)
     for t in range(drawn.phi.shape[0]):
         for i in range(first, last):
+            _copy(i, now, at)
             length[i] = step[i] * random.shortened[t, i]
             energy[i] = now.value[i]
             for j in range(d):
                 momentum[i, j] = random.momentum[t, i, j]
                 energy[i] -= 0.5 * momentum[i, j] ** 2
-                at.x[i, j], at.by_x[i, j] = now.x[i, j], now.by_x[i, j]
         for leap in range(_LEAPFROGS):
-            for i in range(first, last):
-                for j in range(d):
-                    momentum[i, j] += (1.0 if leap else 0.5) * length[i] * at.by_x[i, j]
-                    at.x[i, j] += length[i] * momentum[i, j]
+            _leap(length, 1.0 if leap else 0.5, at.by_x, momentum, at.x, first, last)
             _evaluate(given, window, centre, root, first, last, at, psi, by_psi, room)
         for i in range(first, last):
-            gain = at.value[i] - energy[i]
-            for j in range(d):
-                momentum[i, j] += 0.5 * length[i] * at.by_x[i, j]
-                gain -= 0.5 * momentum[i, j] ** 2
-            # Away from where there is no density it is infinite; where there is none to go to, NaN.
-            chance = 0.0 if math.isnan(gain) else math.exp(min(gain, 0.0))
+            chance = _chance(i, length[i], at, momentum, energy[i])
             if random.chance[t, i] < chance:
-                now.value[i], now.of_phi[i] = at.value[i], at.of_phi[i]
-                for j in range(d):
-                    now.x[i, j], now.by_x[i, j] = at.x[i, j], at.by_x[i, j]
-                    now.phi[i, j], now.by_phi[i, j] = at.phi[i, j], at.by_phi[i, j]
+                _copy(i, at, now)
             step[i] = min(step[i] * math.exp(_ADAPTATION * (chance - _ACCEPT)), _LONGEST_STEP)
             drawn.density[t, i] = now.of_phi[i]
             for j in range(d):
                 drawn.phi[t, i, j], drawn.by_phi[t, i, j] = now.phi[i, j], now.by_phi[i, j]
-    for i in range(first, last):
-        for j in range(d):
-            x[i, j] = now.x[i, j]
+                x[i, j] = now.x[i, j]
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

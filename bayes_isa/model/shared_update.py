@@ -138,10 +138,7 @@ def _score_and_information(
     shifted = [parameters.moved(population, step) for step in _DIFFERENCE * np.eye(size)[:n]]
     found = [densities(given_at(data, each), draws) for each in (population, *shifted)]
     by_population = np.array(
-        [
-            _by_free(data, parameters, each, of)
-            for each, of in zip((population, *shifted), found, strict=True)
-        ]
+        [_by_free(data, parameters, each, of) for each, of in zip((population, *shifted), found, strict=True)]
     )
     # A patient whose curve explodes says nothing here.
     sound = np.isfinite(by_population).all(axis=(0, 3))
@@ -149,7 +146,9 @@ def _score_and_information(
     score, information = totals[0], np.zeros((size, size))
     information[:, :n] = (totals[0] - totals[1:]).T / _DIFFERENCE
     cumulative = data.event.astype(float) - found[0].by_lp
-    information[n:, n:] = np.einsum("sn,ni,nj->ij", np.where(sound, cumulative, 0.0), design, design) / len(draws)
+    information[n:, n:] = np.einsum("sn,ni,nj->ij", np.where(sound, cumulative, 0.0), design, design) / len(
+        draws
+    )
     information[:n, n:] = information[n:, :n].T
     information[:n, :n] = 0.5 * (information[:n, :n] + information[:n, :n].T)
     return score, information

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from bayes_isa.kernels.whitening import unwhiten
-from bayes_isa.model.individuals import even_parts, in_threads
+from bayes_isa.model.threads import even_parts, in_threads
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws, score_of, standardised_all
 
 # A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
@@ -158,7 +158,7 @@ def fall_of(coordinates: Coordinates, draws: IndividualDraws, wanted: np.ndarray
             _unwhiten_sets(window, whitening, eps, *at, first, last, phi, log_jacobian)
 
         in_threads(fill, even_parts(len(eps)))
-        return draws.density(phi)[0] + log_jacobian
+        return draws.density(phi) + log_jacobian
 
     base = log_density(np.zeros((1, *whitening.pull.shape)))
 
@@ -177,4 +177,3 @@ def _unwhiten_sets(window, whitening, eps, mean, spread, k, first, last, phi, lo
     """`unwhiten` of sets first to last - 1 of eps (set, n_patients, d)."""
     for s in range(first, last):
         unwhiten(window, whitening, eps[s], mean, spread, k, phi[s], log_jacobian[s])
-

@@ -130,7 +130,7 @@ def _estimated(
 
 def _draws(data: JointData, pilot: Pilot, population: Population) -> IndividualDraws:
     draws, given = pilot.draw(population, _FINAL_DRAWS), given_at(data, population)
-    return IndividualDraws(population, lambda phi: densities(given, phi)[:2], draws.phi, draws.by_phi)
+    return IndividualDraws(population, lambda phi: densities(given, phi).value, draws.phi, draws.by_phi)
 
 
 def _widened(population: Population, draws: np.ndarray, by: float) -> Population:

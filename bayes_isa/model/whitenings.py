@@ -15,8 +15,8 @@ from numba import njit
 from bayes_isa.kernels.bend import from_bent
 from bayes_isa.kernels.response import N_INTEGRALS, Window, phi_by_psi, phi_from_psi, psi_from_phi
 from bayes_isa.kernels.whitening import Whitening
-from bayes_isa.model.individuals import even_parts, in_threads
 from bayes_isa.model.population import Population
+from bayes_isa.model.threads import even_parts, in_threads
 from bayes_isa.model.windows import map_all
 
 # Smallest over largest eigenvalue of a precision that a sampler can factorise, also somewhat away from this population.
@@ -28,8 +28,8 @@ _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
 _FIT_EVERY = 2
 
 
-# Log-densities (point, n_patients) at points phi (point, n_patients, d), up to a constant, and their gradients.
-Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+# Log-densities (point, n_patients) at points phi (point, n_patients, d), up to a constant.
+Density = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,7 @@ def bent_to(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coord
     scale, below, above = (np.empty(coordinates.score.shape + x.shape[2:]) for _ in range(3))
     few = (np.ascontiguousarray(each[::_FIT_EVERY].transpose(1, 2, 0)) for each in (x, by_x))
     at = (*few, _SCALES, _BENDS)
-    in_threads(
-        lambda first, last: _fit_bends(*at, first, last, scale, below, above), even_parts(len(scale))
-    )
+    in_threads(lambda first, last: _fit_bends(*at, first, last, scale, below, above), even_parts(len(scale)))
     whitening = coordinates.whitening._replace(scale=scale, below=below, above=above)
     return better(coordinates, Coordinates(coordinates.window, whitening, _score(whitening, x, by_x)))
 

@@ -78,7 +78,8 @@ def marker_terms(data: JointData, population: Population, phi: np.ndarray) -> np
     """The first patient's log-likelihood of measurements at each draw."""
     shared = {**population.shared, "beta_hazard": population.effects["hazard"]}
     terms = [
-        record_terms(data, kernel_parameters(data, {**shared, "phi": each}), residual_of(shared)) for each in phi
+        record_terms(data, kernel_parameters(data, {**shared, "phi": each}), residual_of(shared))
+        for each in phi
     ]
     return np.array([each.marker_by_patient(data)[0] for each in terms])
 
@@ -120,7 +121,7 @@ def test_an_axis_is_drawn_in_on_the_side_of_a_far_region_alone(
     plain: Coordinates, population: Population
 ) -> None:
     draws = gaussian(plain, population)
-    phi = at(40.0, plain, population)
+    phi = at(20.0, plain, population)
     bent = drawn_in(plain, FarRegions(phi[None], np.ones((1, len(IDS)), dtype=bool)), draws, draws)
     below, above = bent.whitening.below, bent.whitening.above
     assert below[0, 1] < 0.0
@@ -129,6 +130,31 @@ def test_an_axis_is_drawn_in_on_the_side_of_a_far_region_alone(
     eps = np.empty_like(phi)
     whiten(bent.window, bent.whitening, phi, population.mean, population.omega, population.k, eps)
     assert np.abs(eps).max() <= 12.0
+
+
+def test_a_region_that_is_narrow_is_not_drawn_in_further_than_steps_bear(
+    plain: Coordinates, population: Population
+) -> None:
+    """Curvature grows with the square of the slope of a bend b, 1 + (b x)^2 at x, up to 45."""
+    curvature, x = 30.0, 20.0
+    draws = gaussian(plain, population)
+    given = (plain.window, plain.whitening)
+    at_population = (population.mean, population.omega, population.k)
+
+    def with_narrow_region(phi: np.ndarray) -> np.ndarray:
+        eps = np.empty_like(phi)
+        for point, place in zip(phi, eps, strict=True):
+            whiten(*given, point, *at_population, place)
+        away = np.abs(eps[..., 1])
+        return draws.density(phi) - np.where(away > 15.0, 0.5 * (curvature - 1.0) * (away - x) ** 2, 0.0)
+
+    narrow = replace(draws, density=with_narrow_region)
+    far = FarRegions(at(x, plain, population)[None], np.ones((1, len(IDS)), dtype=bool))
+    bent = drawn_in(plain, far, narrow, draws)
+    expected = -np.sqrt(45.0 / curvature - 1.0) / x
+    assert bent.whitening.below[0, 1] == pytest.approx(expected, rel=1e-3)
+    assert bent.whitening.above[1, 1] == pytest.approx(expected, rel=1e-3)
+    assert np.count_nonzero(bent.whitening.below) == np.count_nonzero(bent.whitening.above) == 1
 
 
 @pytest.mark.parametrize(("eps", "weighty"), [(40.0, False), (11.0, True)])
@@ -167,8 +193,9 @@ def test_a_wall_bend_gives_way_where_a_valley_runs_on_and_nowhere_else(
 def test_a_price_too_high_is_not_paid(plain: Coordinates, population: Population) -> None:
     """Bends that make a standard normal far from normal are refused where scores are at their least."""
     draws = gaussian(plain, population)
+    flat_far_out = replace(draws, density=lambda phi: np.maximum(draws.density(phi), -1e3))
     score = np.full(len(IDS), 1e-3)
     far = FarRegions(at(1e9, plain, population)[None], np.ones((1, len(IDS)), dtype=bool))
-    kept = drawn_in(replace(plain, score=score), far, draws, draws)
+    kept = drawn_in(replace(plain, score=score), far, flat_far_out, draws)
     assert not kept.whitening.below.any()
     np.testing.assert_array_equal(kept.score, score)

@@ -69,7 +69,9 @@ def test_gradients_are_those_of_finite_differences(data: JointData, population: 
     for name, value in population.shared.items():
         step = STEP * max(abs(value), 0.1)
         up, down = (
-            densities(given_at(data, replace(population, shared={**population.shared, name: value + by})), phi)
+            densities(
+                given_at(data, replace(population, shared={**population.shared, name: value + by})), phi
+            )
             for by in (step, -step)
         )
         by_name = (up.value - down.value) / (2.0 * step)

@@ -14,8 +14,8 @@ from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.population import Population, initial_population
 from bayes_isa.model.priors import load_priors
 from bayes_isa.model.spec import ModelSpec
-from bayes_isa.model.walls import bent_at_walls, cliffs
-from bayes_isa.model.whitenings import Coordinates, IndividualDraws
+from bayes_isa.model.walls import bent_at_walls, cliffs, judged
+from bayes_isa.model.whitenings import Coordinates, IndividualDraws, score_of
 from bayes_isa.model.windows import map_all, psi_all, response_windows
 from bayes_isa.simulation.virtual_trial import draw_virtual_trial
 
@@ -118,6 +118,16 @@ def test_what_lies_beyond_a_gap_in_the_wall_stays_near(plain: Coordinates, popul
     assert (bend > 0.0).all()
     assert (np.sinh(2.5 * bend) / bend <= 6.0).all()
     assert (np.sinh(2.5 * stronger) / stronger > 6.0).all()
+
+
+def test_a_cliff_counts_more_in_open_coordinates(plain: Coordinates, population: Population) -> None:
+    draws = draws_of(walled, plain, population)
+    smooth = score_of(plain, (draws,))
+    assert plain.window.open.all()
+    found = cliffs(plain, draws)
+    in_open = judged(plain, (draws,), np.ones(N, dtype=bool)).score
+    np.testing.assert_allclose(in_open, smooth * (1.0 + 100.0 * found))
+    assert (in_open > 100.0 * smooth).all()
 
 
 def test_coordinates_of_the_population_serve_where_no_others_can(
