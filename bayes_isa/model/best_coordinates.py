@@ -38,8 +38,7 @@ def best_coordinates(
         racing = allowed & (candidate.score < best.score)
         best = better(best, judged(bent_at_walls(candidate, draws, racing), both, racing, best.score))
     best = better(best, judged(uninformed, both, everyone, best.score))
-    for regions in far:
-        best = drawn_in(best, regions, near, wide)
+    best = drawn_in(best, far, near, wide)
     return replace(best, score=np.where(np.isfinite(best.score), score_of(best, (near,)), np.inf))
 
 

@@ -8,6 +8,7 @@ one below 0 if need be.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,34 +79,47 @@ def far_regions(data: JointData, pilot: Pilot, population: Population, seed: int
 
 
 def drawn_in(
-    coordinates: Coordinates, far: FarRegions, near: IndividualDraws, wide: IndividualDraws
+    coordinates: Coordinates, far: Sequence[FarRegions], near: IndividualDraws, wide: IndividualDraws
 ) -> Coordinates:
     """The coordinates with the mildest bends that bring far regions near, for patients in whom that costs little.
 
     A bend that makes such a region too narrow for a sampler's steps is weakened, though it stay far. Scores are those
     of `judged`, of the given coordinates and the returned ones.
     """
-    straight, whitening = straightened(coordinates), coordinates.whitening
+    straight = straightened(coordinates)
+    places = [_places(straight, each, near) for each in far]
+    least = -np.min([_strongest(straight, near, x) for x in places], axis=0)
+    for x in places:
+        reach = np.stack([-x.min(axis=0, initial=0.0), x.max(axis=0, initial=0.0)])
+        whitening = coordinates.whitening
+        below, above = (
+            np.maximum(np.minimum(now, outmost), strongest)
+            for now, outmost, strongest in zip(
+                (whitening.below, whitening.above), _outmost(reach), least, strict=True
+            )
+        )
+        changed = ((below != whitening.below) | (above != whitening.above)).any(axis=1)
+        if changed.any():
+            candidate = replace(coordinates, whitening=whitening._replace(below=below, above=above))
+            coordinates = _if_cheap(coordinates, judged(candidate, (near, wide), changed))
+    return coordinates
+
+
+def _places(straight: Coordinates, far: FarRegions, draws: IndividualDraws) -> np.ndarray:
+    """Where far regions of weight lie in coordinates without bends, (draw, n_patients, d); 0 for others."""
     x = np.empty_like(far.phi)
-    at = (near.population.mean, near.population.spread, near.population.k)
+    at = (draws.population.mean, draws.population.spread, draws.population.k)
     for phi, place in zip(far.phi, x, strict=True):
         whiten(straight.window, straight.whitening, phi, *at, place)
-    x = np.where(far.weighty[..., None] & np.isfinite(x), x, 0.0)
-    reach = np.stack([-x.min(axis=0, initial=0.0), x.max(axis=0, initial=0.0)])
-    bend, least = _outmost(reach), -_strongest(straight, near, x)
-    below, above = (
-        np.maximum(np.minimum(now, outmost), strongest)
-        for now, outmost, strongest in zip((whitening.below, whitening.above), bend, least, strict=True)
-    )
-    candidate = replace(coordinates, whitening=whitening._replace(below=below, above=above))
-    changed = ((below != whitening.below) | (above != whitening.above)).any(axis=1)
-    if not changed.any():
-        return coordinates
-    judged_anew = judged(candidate, (near, wide), changed).score
-    before = coordinates.score
-    accepted = np.isfinite(judged_anew) & (judged_anew <= np.maximum(_PRICE * before, before + _PRICE_MORE))
-    chosen = better(coordinates, replace(candidate, score=np.where(accepted, -1.0, np.inf)))
-    return replace(chosen, score=np.where(accepted, judged_anew, before))
+    return np.where(far.weighty[..., None] & np.isfinite(x), x, 0.0)
+
+
+def _if_cheap(before: Coordinates, after: Coordinates) -> Coordinates:
+    """The second coordinates for patients in whom the price is low."""
+    most = np.maximum(_PRICE * before.score, before.score + _PRICE_MORE)
+    accepted = np.isfinite(after.score) & (after.score <= most)
+    chosen = better(before, replace(after, score=np.where(accepted, -1.0, np.inf)))
+    return replace(chosen, score=np.where(accepted, after.score, before.score))
 
 
 def _strongest(straight: Coordinates, draws: IndividualDraws, x: np.ndarray) -> np.ndarray:

@@ -122,7 +122,7 @@ def test_an_axis_is_drawn_in_on_the_side_of_a_far_region_alone(
 ) -> None:
     draws = gaussian(plain, population)
     phi = at(20.0, plain, population)
-    bent = drawn_in(plain, FarRegions(phi[None], np.ones((1, len(IDS)), dtype=bool)), draws, draws)
+    bent = drawn_in(plain, [FarRegions(phi[None], np.ones((1, len(IDS)), dtype=bool))], draws, draws)
     below, above = bent.whitening.below, bent.whitening.above
     assert below[0, 1] < 0.0
     assert above[1, 1] < 0.0
@@ -150,7 +150,7 @@ def test_a_region_that_is_narrow_is_not_drawn_in_further_than_steps_bear(
 
     narrow = replace(draws, density=with_narrow_region)
     far = FarRegions(at(x, plain, population)[None], np.ones((1, len(IDS)), dtype=bool))
-    bent = drawn_in(plain, far, narrow, draws)
+    bent = drawn_in(plain, [far], narrow, draws)
     expected = -np.sqrt(45.0 / curvature - 1.0) / x
     assert bent.whitening.below[0, 1] == pytest.approx(expected, rel=1e-3)
     assert bent.whitening.above[1, 1] == pytest.approx(expected, rel=1e-3)
@@ -163,7 +163,7 @@ def test_nothing_is_bent_for_a_region_without_weight_or_near(
 ) -> None:
     draws = gaussian(plain, population)
     far = FarRegions(at(eps, plain, population)[None], np.full((1, len(IDS)), weighty))
-    bent = drawn_in(plain, far, draws, draws)
+    bent = drawn_in(plain, [far], draws, draws)
     assert not bent.whitening.below.any()
     assert not bent.whitening.above.any()
 
@@ -178,7 +178,7 @@ def test_a_wall_bend_gives_way_where_a_valley_runs_on_and_nowhere_else(
     )
     phi = at(4.0, plain, population)
     far = FarRegions(phi[None], np.array([[True, True, False]]))
-    bent = drawn_in(walled, far, gaussian(plain, population), gaussian(plain, population))
+    bent = drawn_in(walled, [far], gaussian(plain, population), gaussian(plain, population))
     expected_below, expected_above = strong.copy(), strong.copy()
     expected_below[0, 1] = expected_above[1, 1] = 0.6
     np.testing.assert_array_equal(bent.whitening.below, expected_below)
@@ -193,9 +193,9 @@ def test_a_wall_bend_gives_way_where_a_valley_runs_on_and_nowhere_else(
 def test_a_price_too_high_is_not_paid(plain: Coordinates, population: Population) -> None:
     """Bends that make a standard normal far from normal are refused where scores are at their least."""
     draws = gaussian(plain, population)
-    flat_far_out = replace(draws, density=lambda phi: np.maximum(draws.density(phi), -1e3))
+    flat_far_out = replace(draws, density=lambda phi: np.fmax(draws.density(phi), -1e3))
     score = np.full(len(IDS), 1e-3)
-    far = FarRegions(at(1e9, plain, population)[None], np.ones((1, len(IDS)), dtype=bool))
-    kept = drawn_in(replace(plain, score=score), far, flat_far_out, draws)
+    far = FarRegions(at(1e4, plain, population)[None], np.ones((1, len(IDS)), dtype=bool))
+    kept = drawn_in(replace(plain, score=score), [far], flat_far_out, draws)
     assert not kept.whitening.below.any()
     np.testing.assert_array_equal(kept.score, score)
