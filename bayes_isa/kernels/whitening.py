@@ -66,9 +66,8 @@ def halfway_in(flat: np.ndarray, n: int, d: int) -> Halfway:
 
 
 @njit(inline="always", error_model="numpy")
-def _cholesky(matrix, lower, inverse):
+def _cholesky(d, matrix, lower, inverse):
     """Lower Cholesky factor of a small matrix and 1 over its diagonal; NaN where it is not positive definite."""
-    d = matrix.shape[0]
     for column in range(d):
         for row in range(column, d):
             value = matrix[row, column]
@@ -83,9 +82,9 @@ def _cholesky(matrix, lower, inverse):
 
 
 @njit(inline="always", error_model="numpy")
-def _solve_lower(lower, inverse, vector):
+def _solve_lower(d, lower, inverse, vector):
     """lower^-1 vector, in place."""
-    for row in range(vector.size):
+    for row in range(d):
         value = vector[row]
         for inner in range(row):
             value -= lower[row, inner] * vector[inner]
@@ -93,21 +92,20 @@ def _solve_lower(lower, inverse, vector):
 
 
 @njit(inline="always", error_model="numpy")
-def _solve_upper(lower, inverse, vector):
+def _solve_upper(d, lower, inverse, vector):
     """lower'^-1 vector, in place."""
-    for row in range(vector.size - 1, -1, -1):
+    for row in range(d - 1, -1, -1):
         value = vector[row]
-        for inner in range(row + 1, vector.size):
+        for inner in range(row + 1, d):
             value -= lower[inner, row] * vector[inner]
         vector[row] = value * inverse[row]
 
 
 @njit(inline="always", error_model="numpy")
 def _gaussian(  # noqa: C901 - one matrix product after another, each its own loop
-    whitening, i, mean, weight, precision, lower, inverse, matrix, centre
+    d, whitening, i, mean, weight, precision, lower, inverse, matrix, centre
 ):
     """Factor C of the precision, 1 over its diagonal, and the centre L^-1 b of patient i."""
-    d = mean.size
     for x in range(d):
         centre[x] = whitening.pull[i, x]
         for y in range(x + 1):
@@ -133,9 +131,9 @@ def _gaussian(  # noqa: C901 - one matrix product after another, each its own lo
                         weighted = precision[j, m] * here
                         for y in range(x + 1):
                             matrix[x, y] += weighted * whitening.linear[i, m, y]
-    _cholesky(matrix, lower, inverse)
-    _solve_lower(lower, inverse, centre)
-    _solve_upper(lower, inverse, centre)
+    _cholesky(d, matrix, lower, inverse)
+    _solve_lower(d, lower, inverse, centre)
+    _solve_upper(d, lower, inverse, centre)
 
 
 def _weights(spread):
@@ -209,7 +207,20 @@ def unwhiten_halfway(
     halfway: Halfway,
 ) -> None:
     """`unwhiten` that also fills `halfway`, so that the pullback need not come there again."""
-    n, d = eps.shape
+    at, outputs = (eps, mean, spread, k), (phi, log_jacobian, halfway)
+    # A number that the compiler knows lets it unroll the small loops.
+    if eps.shape[1] == 5:
+        _unwhitened(5, window, whitening, at, outputs)
+    else:
+        _unwhitened(eps.shape[1], window, whitening, at, outputs)
+
+
+@njit(inline="always", error_model="numpy")
+def _unwhitened(d, window, whitening, at, outputs):
+    """`unwhiten_halfway` of d individual parameters."""
+    eps, mean, spread, k = at
+    phi, log_jacobian, halfway = outputs
+    n = eps.shape[0]
     matrix, psi = np.empty((d, d)), np.empty(d)
     weight, precision = _weights(spread)
     for i in range(n):
@@ -219,15 +230,15 @@ def unwhiten_halfway(
             halfway.centre[i],
             halfway.step[i],
         )
-        _gaussian(whitening, i, mean[i], weight, precision, lower, inverse, matrix, centre)
+        _gaussian(d, whitening, i, mean[i], weight, precision, lower, inverse, matrix, centre)
         volume = 1.0
         for x in range(d):
-            at = bent(eps[i, x], whitening.below[i, x], whitening.above[i, x])
-            step[x] = whitening.scale[i, x] * at.value
-            halfway.slope[i, x] = whitening.scale[i, x] * at.slope
-            halfway.log_slope[i, x] = at.log_slope_slope
+            bend = bent(eps[i, x], whitening.below[i, x], whitening.above[i, x])
+            step[x] = whitening.scale[i, x] * bend.value
+            halfway.slope[i, x] = whitening.scale[i, x] * bend.slope
+            halfway.log_slope[i, x] = bend.log_slope_slope
             volume *= halfway.slope[i, x] * inverse[x]
-        _solve_upper(lower, inverse, step)
+        _solve_upper(d, lower, inverse, step)
         for x in range(d):
             psi[x] = centre[x] + step[x]
         log_jacobian[i] = math.log(volume) + phi_from_psi(window, i, psi, k, phi[i], halfway.integrals[i])
@@ -249,7 +260,7 @@ def whiten(
     centre, psi, inverse = np.empty(d), np.empty(d), np.empty(d)
     weight, precision = _weights(spread)
     for i in range(n):
-        _gaussian(whitening, i, mean[i], weight, precision, lower, inverse, matrix, centre)
+        _gaussian(d, whitening, i, mean[i], weight, precision, lower, inverse, matrix, centre)
         psi_from_phi(window, i, phi[i], k, psi)
         for x in range(d):
             value = 0.0
@@ -260,7 +271,7 @@ def whiten(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each its own loop
+def unwhiten_pullback(
     window: Window,
     whitening: Whitening,
     mean: np.ndarray,
@@ -276,7 +287,21 @@ def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each it
 
     `halfway` as `unwhiten_halfway` left it at the same point.
     """
-    n, d = to_phi.shape
+    cotangents, outputs = (to_phi, to_log_jacobian), (to_eps, to_mean, to_spread)
+    # A number that the compiler knows lets it unroll all the small loops: half the time.
+    if to_phi.shape[1] == 5:
+        return _pulled_back(5, window, whitening, mean, spread, halfway, cotangents, outputs)
+    return _pulled_back(to_phi.shape[1], window, whitening, mean, spread, halfway, cotangents, outputs)
+
+
+@njit(inline="always", error_model="numpy")
+def _pulled_back(  # noqa: C901 - one matrix product after another, each its own loop
+    d, window, whitening, mean, spread, halfway, cotangents, outputs
+):
+    """`unwhiten_pullback` of d individual parameters."""
+    to_phi, to_log_jacobian = cotangents
+    to_eps, to_mean, to_spread = outputs
+    n = to_phi.shape[0]
     psi = np.empty(d)
     weight, precision = _weights(spread)
     to_precision, along = np.zeros(precision.shape), np.empty(d)
@@ -303,15 +328,15 @@ def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each it
             to_k += by_k[x] * to_phi[i, x]
         # psi = centre + C^-T x, x = scale S(eps)
         to_x[:] = to_psi
-        _solve_lower(lower, inverse, to_x)
+        _solve_lower(d, lower, inverse, to_x)
         to_centre[:] = to_x
-        _solve_upper(lower, inverse, to_centre)
+        _solve_upper(d, lower, inverse, to_centre)
         for x in range(d):
             to_eps[i, x] = halfway.slope[i, x] * to_x[x] + to_log_jacobian[i] * halfway.log_slope[i, x]
             for y in range(x + 1):
                 to_lower[x, y] = -step[x] * to_x[y]
             to_lower[x, x] -= to_log_jacobian[i] * inverse[x]
-        _cholesky_adjoint(lower, inverse, to_lower, to_matrix, column)
+        _cholesky_adjoint(d, lower, inverse, to_lower, to_matrix, column)
         # centre = L^-1 b
         for x in range(d):
             for y in range(d):
@@ -346,9 +371,8 @@ def unwhiten_pullback(  # noqa: C901 - one matrix product after another, each it
 
 
 @njit(inline="always", error_model="numpy")
-def _cholesky_adjoint(lower, inverse, to_lower, to_matrix, column):
+def _cholesky_adjoint(d, lower, inverse, to_lower, to_matrix, column):
     """Derivative by a symmetric matrix from that by its Cholesky factor (Murray 2016, arXiv:1602.07527, eq. 8)."""
-    d = lower.shape[0]
     # P = tril(C' C_bar) with half its diagonal, made symmetric.
     for x in range(d):
         for y in range(x + 1):
@@ -362,12 +386,12 @@ def _cholesky_adjoint(lower, inverse, to_lower, to_matrix, column):
     for y in range(d):
         for x in range(d):
             column[x] = to_matrix[x, y]
-        _solve_upper(lower, inverse, column)
+        _solve_upper(d, lower, inverse, column)
         for x in range(d):
             to_matrix[x, y] = column[x]
     for x in range(d):
         for y in range(d):
             column[y] = to_matrix[x, y]
-        _solve_upper(lower, inverse, column)
+        _solve_upper(d, lower, inverse, column)
         for y in range(d):
             to_matrix[x, y] = column[y]
