@@ -134,6 +134,7 @@ def _strongest(straight: Coordinates, draws: IndividualDraws, x: np.ndarray) -> 
     for j, move in enumerate(_DIFFERENCE * np.eye(x.shape[2])):
         with np.errstate(invalid="ignore"):  # cliffs
             curvature = (fall(x + move) + fall(x - move) - 2.0 * here) / _DIFFERENCE**2
+        # Beside a cliff no slope will do; where the density is flat or curves upwards any does.
         curvature = np.where(np.isnan(curvature), np.inf, np.maximum(curvature, 1e-9))
         bend = np.sqrt(np.maximum(_STIFFEST / curvature - 1.0, 0.0)) / np.maximum(np.abs(x[..., j]), _AWAY)
         for side, there in enumerate((x[..., j] < -_AWAY, x[..., j] > _AWAY)):

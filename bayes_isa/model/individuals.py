@@ -1,6 +1,7 @@
 """Each patient's own log-density, all patients at once, with its gradient: what modes and whitenings are found from.
 
-Compiled as a whole, so that chains of many evaluations let other threads run; `Given` holds all that it reads.
+The log-likelihood of a patient's records, to a power, plus the log-density of phi in the population, up to a constant;
+in psi with the log Jacobian. Compiled as a whole, so that threads share the work; `Given` holds all that it reads.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def _likelihood(given, phi, first, last, room):
 
 @njit(inline="always", error_model="numpy")
 def fill_by_phi(given, phi, first, last, room, value, by_phi):
-    """`density_of_phi` of patients first to last - 1: fills their rows of value (n,) and by_phi (n, d)."""
+    """Log-densities of patients first to last - 1 at phi (n_patients, d): fills their rows of value and by_phi."""
     _likelihood(given, phi, first, last, room)
     d = phi.shape[1]
     for i in range(first, last):
@@ -183,7 +184,7 @@ def fill_by_phi(given, phi, first, last, room, value, by_phi):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def fill_by_psi(given, window, psi, first, last, room, phi, of_phi, by_phi, value, by_psi):
-    """`log_density` of patients first to last - 1, with phi, and `density_of_phi` there: fills their rows."""
+    """Of patients first to last - 1 at psi: fills their rows of phi, `fill_by_phi` there, and the same for psi."""
     d = psi.shape[1]
     integrals, by_k = np.empty(N_INTEGRALS), np.empty(d)
     for i in range(first, last):

@@ -16,7 +16,7 @@ from bayes_isa.data.published import PUBLISHED_ESTIMATES
 from bayes_isa.errors import DataError
 from bayes_isa.kernels.evaluate import Parameters, evaluate_terms
 from bayes_isa.kernels.trajectory import INDIVIDUAL
-from bayes_isa.model.individuals import likelihood
+from bayes_isa.model.individuals import SHARED, densities, given_at
 from bayes_isa.model.joint_data import prepare
 from bayes_isa.model.population import Population, means
 from bayes_isa.model.spec import ModelSpec
@@ -170,15 +170,15 @@ def test_scores_at_the_truth_are_centred():
     shared = {name: truth[name] for name in ("k", "Te", "s", "beta_link", "sigma_add", "sigma_prop")}
     population = Population(typical, effects, omega, shared, means(data, typical, effects))
     phi = virtual.truth.individual.filter(like="log_").to_numpy()
-    found = likelihood(data, population, phi)
+    found = densities(given_at(data, population), phi[None])
     eta = (phi - population.mean) / omega
-    own = np.column_stack([found.by_phi, found.by_lp])
-    hazard = found.by_lp[:, None] * data.covariates["hazard"].to_numpy()
+    by_lp, by_likelihood = found.by_lp[0], found.by_phi[0] + eta / omega
+    own = np.column_stack([by_likelihood, by_lp])
+    by_shared = found.by_shared[0][:, [SHARED.index(name) for name in shared]]
+    hazard = by_lp[:, None] * data.covariates["hazard"].to_numpy()
     products = (own[:, :, None] * eta[:, None, :]).reshape(201, -1)
-    scores = np.column_stack(
-        [own, *(found.by_shared[name] for name in shared), hazard, products, eta, eta**2 - 1.0]
-    )
-    assert np.abs(found.by_lp).max() < 15.0  # event minus cumulative hazard, which is Exp(1)
+    scores = np.column_stack([own, by_shared, hazard, products, eta, eta**2 - 1.0])
+    assert np.abs(by_lp).max() < 15.0  # event minus cumulative hazard, which is Exp(1)
     z = scores.sum(axis=0) / np.sqrt((scores**2).sum(axis=0))
     assert np.abs(z).max() < 4.5
 
