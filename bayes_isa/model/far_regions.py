@@ -37,9 +37,12 @@ _TAILS = 100
 # in its five dimensions is e^14 less dense.
 _FALL = 14.0
 # SDs away at which a region is near enough: a chain crosses in tens of draws.
-_NEAR = 12.0
+_NEAR = 15.0
 # Bends to choose from: a wall's (above 0) may throw out what lies along it, those below 0 draw tails in.
-_BENDS = np.array([2.5, 2.0, 1.6, 1.3, 1.0, 0.6, 0.3, 0.0, -0.1, -0.25, -0.45, -0.7])
+# Milder ones than needed are better: a valley may run on, and what is steep is narrow.
+_BENDS = np.array(
+    [2.5, 2.0, 1.6, 1.3, 1.0, 0.6, 0.3, 0.0, -0.05, -0.1, -0.15, -0.2, -0.25, -0.35, -0.45, -0.7]
+)
 # The score that coordinates may have for it: times the one before, or one more, as a single patient costs little.
 _PRICE = 1.3
 _PRICE_MORE = 1.0
@@ -83,26 +86,21 @@ def drawn_in(
 ) -> Coordinates:
     """The coordinates with the mildest bends that bring far regions near, for patients in whom that costs little.
 
-    A bend that makes such a region too narrow for a sampler's steps is weakened, though it stay far. Scores are those
-    of `judged`, of the given coordinates and the returned ones.
+    Bends stronger than it takes are weakened, and so are those that make a region too narrow for a sampler's steps,
+    though it stay far. Scores are those of `judged`, of the given coordinates and the returned ones.
     """
-    straight = straightened(coordinates)
-    places = [_places(straight, each, near) for each in far]
-    least = -np.min([_strongest(straight, near, x) for x in places], axis=0)
-    for x in places:
-        reach = np.stack([-x.min(axis=0, initial=0.0), x.max(axis=0, initial=0.0)])
-        whitening = coordinates.whitening
-        below, above = (
-            np.maximum(np.minimum(now, outmost), strongest)
-            for now, outmost, strongest in zip(
-                (whitening.below, whitening.above), _outmost(reach), least, strict=True
-            )
-        )
-        changed = ((below != whitening.below) | (above != whitening.above)).any(axis=1)
-        if changed.any():
-            candidate = replace(coordinates, whitening=whitening._replace(below=below, above=above))
-            coordinates = _if_cheap(coordinates, judged(candidate, (near, wide), changed))
-    return coordinates
+    straight, whitening = straightened(coordinates), coordinates.whitening
+    x = np.concatenate([_places(straight, each, near) for each in far])
+    reach = np.stack([-x.min(axis=0, initial=0.0), x.max(axis=0, initial=0.0)])
+    bends = np.stack([whitening.below, whitening.above])
+    outmost = _outmost(reach)
+    wanted = np.where(outmost < 0.0, outmost, np.minimum(bends, outmost))
+    below, above = np.maximum(wanted, -_strongest(straight, near, x))
+    changed = ((below != whitening.below) | (above != whitening.above)).any(axis=1)
+    if not changed.any():
+        return coordinates
+    candidate = replace(coordinates, whitening=whitening._replace(below=below, above=above))
+    return _if_cheap(coordinates, judged(candidate, (near, wide), changed))
 
 
 def _places(straight: Coordinates, far: FarRegions, draws: IndividualDraws) -> np.ndarray:
