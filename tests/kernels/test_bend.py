@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from bayes_isa.kernels.bend import Bent, bent, unbent
+from bayes_isa.kernels.bend import Bent, bent, from_bent, unbent
 
 BENDS = st.sampled_from([-1.5, -0.25, 0.0, 0.3, 1.0])
 
@@ -23,6 +23,12 @@ def back(value: float, below: float, above: float) -> float:
     return unbent(value, below, above)
 
 
+@njit
+def all_back(value: float, bend: float) -> tuple[float, float, float]:
+    return from_bent(value, bend)
+
+
+all_back(1.0, 0.0)
 at(1.0, 0.0, 0.0)  # compiled here, not within a test's deadline
 back(1.0, 0.0, 0.0)
 
@@ -30,6 +36,15 @@ back(1.0, 0.0, 0.0)
 @given(z=st.floats(-8.0, 8.0), below=BENDS, above=BENDS)
 def test_inverse(z: float, below: float, above: float) -> None:
     assert back(at(z, below, above).value, below, above) == pytest.approx(z, rel=1e-12, abs=1e-14)
+
+
+@given(z=st.floats(-6.0, 6.0), bend=BENDS)
+def test_slopes_at_a_value_are_those_at_its_inverse(z: float, bend: float) -> None:
+    there = at(z, bend, bend)
+    found, slope, log_slope_slope = all_back(there.value, bend)
+    assert found == pytest.approx(z, rel=1e-10, abs=1e-13)
+    assert slope == pytest.approx(there.slope, rel=1e-10)
+    assert log_slope_slope == pytest.approx(there.log_slope_slope, rel=1e-10, abs=1e-13)
 
 
 @given(z=st.floats(-6.0, 6.0), bend=BENDS)
