@@ -30,11 +30,11 @@ def best_coordinates(
     both = (near, wide)
     everyone = np.ones_like(last.open)
     fits = ((nets, both, everyone), *(([last], draws, last.open) for draws in ((near,), both, (wide,))))
-    fitted = [_best_of(windows, draws) for windows, draws, _ in fits]
     uninformed = _uninformed(last, near.population)
     best = replace(uninformed, score=np.full(len(everyone), np.inf))
     # Walls and cliffs cost most: looked for only where a candidate is not worse than the best so far without them.
-    for candidate, (_, draws, allowed) in zip(fitted, fits, strict=True):
+    for of_windows, draws, allowed in fits:
+        candidate = _best_of(of_windows, draws)
         racing = allowed & (candidate.score < best.score)
         best = better(best, judged(bent_at_walls(candidate, draws, racing), both, racing, best.score))
     best = better(best, judged(uninformed, both, everyone, best.score))

@@ -88,10 +88,6 @@ class Pilot:
         x = np.where(usable[..., 0], x, self.x)
         return replace(self, frame=frame, x=x, step=np.full_like(self.step, _FIRST_STEP))
 
-    def psi(self, x: np.ndarray) -> np.ndarray:
-        """Response coordinates at x."""
-        return self.frame.centre + np.einsum("nij,nj->ni", self.frame.root, x)
-
     def draw(self, population: Population, draws: int, power: float = 1.0) -> Draws:
         """The next draws of every chain, given a population; step sizes keep adapting.
 

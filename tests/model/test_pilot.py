@@ -33,7 +33,8 @@ def test_chains_take_on_the_scale_of_their_draws(pilot: Pilot) -> None:
     found = np.einsum("nij,nkj->nik", adapted.frame.root, adapted.frame.root)
     expected = np.stack([(400 * np.cov(psi[:, i].T, bias=True) + 5.0 * np.eye(D)) / 405 for i in range(N)])
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
-    np.testing.assert_allclose(adapted.psi(adapted.x), psi[-1], atol=1e-9)
+    there = adapted.frame.centre + np.einsum("nij,nj->ni", adapted.frame.root, adapted.x)
+    np.testing.assert_allclose(there, psi[-1], atol=1e-9)
 
 
 def test_draws_far_out_on_a_line_are_no_obstacle(pilot: Pilot) -> None:
