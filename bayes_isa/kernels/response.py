@@ -43,6 +43,10 @@ class Window(NamedTuple):
     open: np.ndarray  # (n_patients,) of bool: data do not fix the net change
     saturation: float
 
+    def of(self, patients: np.ndarray) -> Window:
+        """That of some patients."""
+        return Window(*(array[patients] for array in self[:-1]), self.saturation)
+
 
 class _Integral(NamedTuple):
     """Jt at one reference day, and its derivatives by log R, log EC50 and k."""

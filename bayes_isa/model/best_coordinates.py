@@ -17,29 +17,47 @@ from bayes_isa.model.whitenings import Coordinates, IndividualDraws, bent_to, be
 from bayes_isa.model.windows import map_all, psi_all
 
 
+# A score at which a leapfrog step of the usual length errs little: other windows are not tried for such a patient.
+_SMOOTH = 2.0
+
+
 def best_coordinates(
     windows: list[Window], near: IndividualDraws, wide: IndividualDraws, far: Sequence[FarRegions]
 ) -> Coordinates:
     """For each patient the best of the whitenings in the given windows, bent where that helps and at walls.
 
     `near` are draws at about the population's posterior mean, `wide` at one with wider omegas: coordinates must do at
-    both, for the sampler goes from one to the other. Which of them they are fitted to is left open: some posteriors
-    look simpler from one side. `far` are places that must lie near.
+    both, for the sampler goes from one to the other. `far` are places that must lie near. The last window is for
+    patients who are open in it and rough in the others; which of the draws coordinates are fitted to is left open
+    there: some posteriors look simpler from one side.
     """
-    *nets, last = windows
+    *closed, last = windows
     both = (near, wide)
-    everyone = np.ones_like(last.open)
-    fits = ((nets, both, everyone), *(([last], draws, last.open) for draws in ((near,), both, (wide,))))
-    uninformed = _uninformed(last, near.population)
-    best = replace(uninformed, score=np.full(len(everyone), np.inf))
-    # Walls and cliffs cost most: looked for only where a candidate is not worse than the best so far without them.
-    for of_windows, draws, allowed in fits:
-        candidate = _best_of(of_windows, draws)
-        racing = allowed & (candidate.score < best.score)
-        best = better(best, judged(bent_at_walls(candidate, draws, racing), both, racing, best.score))
-    best = better(best, judged(uninformed, both, everyone, best.score))
+    best = judged(bent_at_walls(_best_of(closed, both), both), both)
+    for fitted_to in ((near,), both, (wide,)):
+        rough = np.flatnonzero(last.open & (best.score > _SMOOTH))
+        candidate = _best_of([last.of(rough)], _of(fitted_to, rough))
+        # Walls and cliffs cost most: looked for only where a candidate is ahead without them.
+        ahead = candidate.score < best.score[rough]
+        rough, candidate = rough[ahead], candidate.of(ahead)
+        best = _with_better(best, bent_at_walls(candidate, _of(fitted_to, rough)), rough, both)
+    rough = np.flatnonzero(best.score > _SMOOTH)
+    best = _with_better(best, _uninformed(last.of(rough), near.of(rough).population), rough, both)
     best = drawn_in(best, far, near, wide)
     return replace(best, score=np.where(np.isfinite(best.score), score_of(best, (near,)), np.inf))
+
+
+def _with_better(
+    best: Coordinates, candidate: Coordinates, patients: np.ndarray, draws: Sequence[IndividualDraws]
+) -> Coordinates:
+    """The best with a candidate for some patients where that is better, all things considered."""
+    candidate = judged(candidate, _of(draws, patients), best.score[patients])
+    lower = candidate.score < best.score[patients]
+    return best.with_those(patients[lower], candidate.of(lower))
+
+
+def _of(draws: Sequence[IndividualDraws], patients: np.ndarray) -> list[IndividualDraws]:
+    return [each.of(patients) for each in draws]
 
 
 def _best_of(windows: list[Window], draws: Sequence[IndividualDraws]) -> Coordinates:

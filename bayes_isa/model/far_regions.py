@@ -20,7 +20,7 @@ from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.pilot import Pilot
 from bayes_isa.model.population import Population
 from bayes_isa.model.walls import fall_of, judged, straightened
-from bayes_isa.model.whitenings import Coordinates, IndividualDraws, better
+from bayes_isa.model.whitenings import Coordinates, IndividualDraws
 
 # The likelihood to this power: errors 2.6 times as large, so that chains pass from region to region.
 _HEAT = 0.15
@@ -95,12 +95,17 @@ def drawn_in(
     bends = np.stack([whitening.below, whitening.above])
     outmost = _outmost(reach)
     wanted = np.where(outmost < 0.0, outmost, np.minimum(bends, outmost))
-    below, above = np.maximum(wanted, -_strongest(straight, near, x))
-    changed = ((below != whitening.below) | (above != whitening.above)).any(axis=1)
-    if not changed.any():
-        return coordinates
-    candidate = replace(coordinates, whitening=whitening._replace(below=below, above=above))
-    return _if_cheap(coordinates, judged(candidate, (near, wide), changed))
+    pulled = np.flatnonzero(((wanted < 0.0) & (reach > _AWAY)).any(axis=(0, 2)))
+    strongest = _strongest(straight.of(pulled), near.of(pulled), _outer(x[:, pulled]))
+    wanted[:, pulled] = np.maximum(wanted[:, pulled], -strongest)
+    changed = np.flatnonzero((wanted != bends).any(axis=(0, 2)))
+    below, above = wanted[:, changed]
+    before = coordinates.of(changed)
+    candidate = replace(before, whitening=before.whitening._replace(below=below, above=above))
+    after = judged(candidate, (near.of(changed), wide.of(changed)))
+    cheap = after.score <= np.maximum(_PRICE * before.score, before.score + _PRICE_MORE)
+    cheap &= np.isfinite(after.score)
+    return coordinates.with_those(changed[cheap], after.of(cheap))
 
 
 def _places(straight: Coordinates, far: FarRegions, draws: IndividualDraws) -> np.ndarray:
@@ -112,21 +117,12 @@ def _places(straight: Coordinates, far: FarRegions, draws: IndividualDraws) -> n
     return np.where(far.weighty[..., None] & np.isfinite(x), x, 0.0)
 
 
-def _if_cheap(before: Coordinates, after: Coordinates) -> Coordinates:
-    """The second coordinates for patients in whom the price is low."""
-    most = np.maximum(_PRICE * before.score, before.score + _PRICE_MORE)
-    accepted = np.isfinite(after.score) & (after.score <= most)
-    chosen = better(before, replace(after, score=np.where(accepted, -1.0, np.inf)))
-    return replace(chosen, score=np.where(accepted, after.score, before.score))
-
-
 def _strongest(straight: Coordinates, draws: IndividualDraws, x: np.ndarray) -> np.ndarray:
     """The most that bends may draw in far points x (point, n_patients, d), on either side: (2, n_patients, d).
 
     For a sampler's steps to be stable there: the curvature along an axis grows with the square of its slope.
     """
-    away = np.abs(x) > _AWAY
-    fall = fall_of(straight, draws, away.any(axis=(0, 2)))
+    fall = fall_of(straight, draws)
     here = fall(x)
     strongest = np.full((2, *x.shape[1:]), np.inf)
     for j, move in enumerate(_DIFFERENCE * np.eye(x.shape[2])):
@@ -138,6 +134,13 @@ def _strongest(straight: Coordinates, draws: IndividualDraws, x: np.ndarray) -> 
         for side, there in enumerate((x[..., j] < -_AWAY, x[..., j] > _AWAY)):
             strongest[side, :, j] = np.where(there, bend, np.inf).min(axis=0)
     return strongest
+
+
+def _outer(x: np.ndarray) -> np.ndarray:
+    """Of points (point, n_patients, d) those that are far, as many for each patient as the one with most has."""
+    near = np.abs(x).max(axis=2, initial=0.0) <= _AWAY
+    most = np.sum(~near, axis=0).max(initial=0)
+    return np.take_along_axis(x, np.argsort(near, axis=0, kind="stable")[:most, :, None], axis=0)
 
 
 def _outmost(reach: np.ndarray) -> np.ndarray:

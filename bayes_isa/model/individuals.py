@@ -129,6 +129,9 @@ def _likelihood(given, phi, first, last, room):
     residual = given.residual
     for i in range(first, last):
         by_shared = room.by_shared[i]
+        if math.isnan(phi[i, 0]):
+            room.marker[i], room.survival[i], by_shared[:] = math.nan, math.nan, math.nan
+            continue
         total, by_k, by_add, by_prop, by_nu = 0.0, 0.0, 0.0, 0.0, 0.0
         for j in range(given.design.measurement_offset[i], given.design.measurement_offset[i + 1]):
             term, by_log_m, to_add, to_prop, to_nu = measurement_term(

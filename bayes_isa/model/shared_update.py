@@ -68,16 +68,21 @@ class SharedParameters:
         """Derivatives of the natural by the free values."""
         return np.where(self.positive, self.natural(population), self.unit)
 
-    def prior_terms(self, population: Population) -> tuple[np.ndarray, np.ndarray]:
-        """Slope and curvature of each log prior density by the free value."""
-        natural = self.natural(population)
+    def prior_slope(self, population: Population) -> np.ndarray:
+        """Slope of each log prior density by the free value."""
+        low, high = (self._log_priors(population, step) for step in (-_DIFFERENCE, _DIFFERENCE))
+        return (high - low) / (2.0 * _DIFFERENCE)
+
+    def prior_curvature(self, population: Population) -> np.ndarray:
+        """Negative second derivative of each log prior density by the free value."""
         low, middle, high = (
-            np.array(
-                [prior.logpdf(x) for prior, x in zip(self.priors, self._moved(natural, step), strict=True)]
-            )
-            for step in (-_DIFFERENCE, 0.0, _DIFFERENCE)
+            self._log_priors(population, step) for step in (-_DIFFERENCE, 0.0, _DIFFERENCE)
         )
-        return (high - low) / (2.0 * _DIFFERENCE), (2.0 * middle - low - high) / _DIFFERENCE**2
+        return (2.0 * middle - low - high) / _DIFFERENCE**2
+
+    def _log_priors(self, population: Population, step: float) -> np.ndarray:
+        at = self._moved(self.natural(population), step)
+        return np.array([prior.logpdf(x) for prior, x in zip(self.priors, at, strict=True)])
 
     def _moved(self, natural: np.ndarray, step: np.ndarray | float) -> np.ndarray:
         return np.where(
@@ -85,16 +90,28 @@ class SharedParameters:
         )
 
 
+@dataclass(frozen=True)
+class Curvature:
+    """Negative Hessian of the log posterior by the free values: its axes (columns), and how much it has along each."""
+
+    axes: np.ndarray
+    along: np.ndarray  # absolute values: where the density curves upwards they still give steps of the right length
+
+
 def update_shared(
     data: JointData,
     parameters: SharedParameters,
     population: Population,
     draws: np.ndarray,
+    curvature: Curvature,
 ) -> Population:
-    """Newton steps towards the posterior mode of what all patients share, given draws of phi."""
+    """Steps towards the posterior mode of what all patients share, given draws of phi.
+
+    Newton's but for the curvature, which may be that of another round: it is most of the work, and only sets steps.
+    """
     for _ in range(_STEPS):
-        slope, curvature, axes = _slope_and_curvature(data, parameters, population, draws)
-        step = axes @ (axes.T @ slope / curvature)
+        slope = _score(data, parameters, population, draws)[0] + parameters.prior_slope(population)
+        step = curvature.axes @ (curvature.axes.T @ slope / curvature.along)
         step *= min(1.0, _LONGEST_STEP / np.abs(step).max())
         population = parameters.moved(population, step)
     return population
@@ -106,52 +123,45 @@ def with_stronger_link(
     """`population` with beta_link up `by` of its posterior SDs given draws of phi; the same without a link."""
     if "beta_link" not in parameters.names:
         return population
-    _, curvature, axes = _slope_and_curvature(data, parameters, population, draws)
+    curvature = curvature_at(data, parameters, population, draws)
     place = parameters.names.index("beta_link")
-    step = np.zeros(curvature.size)
-    step[place] = by * np.sqrt(np.sum(axes[place] ** 2 / curvature))
+    step = np.zeros(curvature.along.size)
+    step[place] = by * np.sqrt(np.sum(curvature.axes[place] ** 2 / curvature.along))
     return parameters.moved(population, step)
 
 
-def _slope_and_curvature(
+def curvature_at(
     data: JointData, parameters: SharedParameters, population: Population, draws: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the log posterior by the free values given draws of phi: slope, and curvature along its axes (columns)."""
-    score, information = _score_and_information(data, parameters, population, draws)
-    by_prior, prior_curvature = parameters.prior_terms(population)
-    eigenvalue, axes = np.linalg.eigh(information + np.diag(prior_curvature))
-    # Where the density curves upwards its absolute curvature still gives a step of the right length.
-    return score + by_prior, np.maximum(np.abs(eigenvalue), _LEAST_CURVATURE), axes
+) -> Curvature:
+    """At `population`, given draws of phi.
 
-
-def _score_and_information(
-    data: JointData, parameters: SharedParameters, population: Population, draws: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient and negative Hessian of the log-likelihood by the free values, mean over draws.
-
-    Differences of the gradient give all but the block of the hazard's effects: there it is the cumulative hazard
-    (roughly for events seen at visits, which only sets the length of steps).
+    Differences of the score give all but the block of the hazard's effects: there it is the cumulative hazard (roughly
+    for events seen at visits, which only sets the length of steps).
     """
-    n = len(parameters.names)
-    size = parameters.unit.size
+    n, size = len(parameters.names), parameters.unit.size
+    score, cumulative = _score(data, parameters, population, draws)
+    information = np.zeros((size, size))
+    for column, step in enumerate(_DIFFERENCE * np.eye(size)[:n]):
+        shifted, _ = _score(data, parameters, parameters.moved(population, step), draws)
+        information[:, column] = (score - shifted) / _DIFFERENCE
     design = data.covariates["hazard"].to_numpy() * parameters.unit[n:]
-    shifted = [parameters.moved(population, step) for step in _DIFFERENCE * np.eye(size)[:n]]
-    found = [densities(given_at(data, each), draws) for each in (population, *shifted)]
-    by_population = np.array(
-        [_by_free(data, parameters, each, of) for each, of in zip((population, *shifted), found, strict=True)]
-    )
-    # A patient whose curve explodes says nothing here.
-    sound = np.isfinite(by_population).all(axis=(0, 3))
-    totals = np.where(sound[..., None], by_population, 0.0).sum(axis=2).mean(axis=1)
-    score, information = totals[0], np.zeros((size, size))
-    information[:, :n] = (totals[0] - totals[1:]).T / _DIFFERENCE
-    cumulative = data.event.astype(float) - found[0].by_lp
-    information[n:, n:] = np.einsum("sn,ni,nj->ij", np.where(sound, cumulative, 0.0), design, design) / len(
-        draws
-    )
+    information[n:, n:] = np.einsum("sn,ni,nj->ij", cumulative, design, design) / len(draws)
     information[:n, n:] = information[n:, :n].T
     information[:n, :n] = 0.5 * (information[:n, :n] + information[:n, :n].T)
-    return score, information
+    along, axes = np.linalg.eigh(information + np.diag(parameters.prior_curvature(population)))
+    return Curvature(axes, np.maximum(np.abs(along), _LEAST_CURVATURE))
+
+
+def _score(
+    data: JointData, parameters: SharedParameters, population: Population, draws: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient of the log-likelihood by the free values, mean over draws, and cumulative hazards (draw, n_patients)."""
+    found = densities(given_at(data, population), draws)
+    by_free = _by_free(data, parameters, population, found)
+    # A patient whose curve explodes says nothing here.
+    sound = np.isfinite(by_free).all(axis=2)
+    score = np.where(sound[..., None], by_free, 0.0).sum(axis=1).mean(axis=0)
+    return score, np.where(sound, data.event.astype(float) - found.by_lp, 0.0)
 
 
 def _by_free(

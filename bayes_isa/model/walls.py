@@ -45,18 +45,16 @@ _AT_ONCE = 32  # points: of thousands of patients they fill memory
 Fall = Callable[[np.ndarray], np.ndarray]
 
 
-def bent_at_walls(
-    coordinates: Coordinates, draws: Sequence[IndividualDraws], wanted: np.ndarray | None = None
-) -> Coordinates:
+def bent_at_walls(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coordinates:
     """Stronger bends where an axis runs into a wall of the posterior that the last draws are from.
 
-    None stronger than leaves all that is in reach near. `wanted` (n_patients,): the result means nothing for others.
+    None stronger than leaves all that is in reach near.
     """
     whitening = coordinates.whitening
-    falls = _falls(fall_of(coordinates, draws[-1], wanted), whitening.pull.shape, _WALL_AT)
+    falls = _falls(fall_of(coordinates, draws[-1]), whitening.pull.shape, _WALL_AT)
     falls[..., 1:] -= 0.5 * _BESIDE**2
     wall = (falls > _WALL * 0.5 * _WALL_AT**2).any(axis=3)
-    reach = _reach(coordinates, draws, wanted)[..., None]
+    reach = _reach(coordinates, draws)[..., None]
     with np.errstate(over="ignore"):  # what reaches so far is not near
         near = np.sinh(_WALL_BENDS * reach) / _WALL_BENDS <= _NEAR
     strongest = np.where(near, _WALL_BENDS, 0.0).max(axis=3)
@@ -67,36 +65,32 @@ def bent_at_walls(
     return replace(coordinates, whitening=whitening._replace(below=below, above=above))
 
 
-def cliffs(coordinates: Coordinates, draws: IndividualDraws, wanted: np.ndarray | None = None) -> np.ndarray:
-    """Of points far out in eps, the number (n_patients,) at which the density is far below a normal's.
-
-    `wanted` (n_patients,): the result means nothing for others.
-    """
+def cliffs(coordinates: Coordinates, draws: IndividualDraws) -> np.ndarray:
+    """Of points far out in eps, the number (n_patients,) at which the density is far below a normal's."""
     shape = coordinates.whitening.pull.shape
     points = np.random.default_rng(_CLIFF_SEED).normal(size=(_CLIFF_POINTS, shape[1]))
     points *= _CLIFF_AT / np.linalg.norm(points, axis=1, keepdims=True)
-    fall = fall_of(coordinates, draws, wanted)
-    falls = fall(np.tile(points[:, None], (1, shape[0], 1)))
+    falls = fall_of(coordinates, draws)(np.tile(points[:, None], (1, shape[0], 1)))
     far = np.array([0.5 * np.sum(point**2) for point in points])
     return np.sum(falls - far[:, None] > _CLIFF, axis=0)
 
 
 def judged(
-    coordinates: Coordinates,
-    draws: Sequence[IndividualDraws],
-    allowed: np.ndarray,
-    rival: np.ndarray | float = np.inf,
+    coordinates: Coordinates, draws: Sequence[IndividualDraws], rival: np.ndarray | float = np.inf
 ) -> Coordinates:
     """With the score that candidates are compared by: roughness at all draws, more where chains would diverge.
 
-    inf where they are not allowed or cannot beat the score of a rival (n_patients,). Cliffs are nearest to the last of
-    the draws.
+    inf where they cannot beat the score of a rival (n_patients,): cliffs cost most, and are looked for in the others
+    alone. They are nearest to the last of the draws.
     """
     score = score_of(coordinates, draws)
-    wanted = allowed & np.isfinite(coordinates.score) & (score < rival)
-    weight = np.where(coordinates.window.open, _OPEN_CLIFF, 1.0)
-    price = 1.0 + weight * cliffs(coordinates, draws[-1], wanted)
-    return replace(coordinates, score=np.where(wanted, score * price, np.inf))
+    racing = np.flatnonzero(np.isfinite(coordinates.score) & (score < rival))
+    weight = np.where(coordinates.window.open[racing], _OPEN_CLIFF, 1.0)
+    with_cliffs = np.full_like(score, np.inf)
+    with_cliffs[racing] = score[racing] * (
+        1.0 + weight * cliffs(coordinates.of(racing), draws[-1].of(racing))
+    )
+    return replace(coordinates, score=with_cliffs)
 
 
 def _falls(fall: Fall, shape: tuple[int, int], distance: float) -> np.ndarray:
@@ -118,9 +112,7 @@ def _falls(fall: Fall, shape: tuple[int, int], distance: float) -> np.ndarray:
     return falls.transpose(0, 3, 1, 2).copy()
 
 
-def _reach(
-    coordinates: Coordinates, draws: Sequence[IndividualDraws], wanted: np.ndarray | None
-) -> np.ndarray:
+def _reach(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.ndarray:
     """How far posteriors reach from 0 on either side of each axis before its bend: (2, n_patients, d).
 
     As far as the draws do, and as far as the density of the last ones is found: a chain may not have been there yet.
@@ -128,7 +120,7 @@ def _reach(
     x, _ = standardised_all(coordinates, draws)
     x = x / coordinates.whitening.scale
     reach = np.stack([np.maximum(-x, 0.0).max(axis=0), np.maximum(x, 0.0).max(axis=0)])
-    fall = fall_of(straightened(coordinates), draws[-1], wanted)
+    fall = fall_of(straightened(coordinates), draws[-1])
     for distance in _SCAN:
         falls = _falls(fall, coordinates.whitening.below.shape, distance)
         reach = np.where(falls.min(axis=3) <= _IN_REACH, np.maximum(reach, distance), reach)
@@ -141,16 +133,11 @@ def straightened(coordinates: Coordinates) -> Coordinates:
     return replace(coordinates, whitening=coordinates.whitening._replace(below=zero, above=zero))
 
 
-def fall_of(coordinates: Coordinates, draws: IndividualDraws, wanted: np.ndarray | None) -> Fall:
-    """How far the log-density that the draws are from has fallen at points eps from its value at 0.
-
-    Without end for patients that are not wanted: they cost little.
-    """
+def fall_of(coordinates: Coordinates, draws: IndividualDraws) -> Fall:
+    """How far the log-density that the draws are from has fallen at points eps from its value at 0."""
     window, whitening, population = coordinates.window, coordinates.whitening, draws.population
-    passed_over = 0.0 if wanted is None else np.where(wanted, 0.0, np.nan)[:, None]
 
     def log_density(eps: np.ndarray) -> np.ndarray:
-        eps = eps + passed_over
         phi, log_jacobian = np.empty_like(eps), np.empty(eps.shape[:2])
         at = (population.mean, population.spread, population.k)
 

@@ -25,7 +25,7 @@ from bayes_isa.model.pilot import Pilot
 from bayes_isa.model.population import Population, averaged, initial_population
 from bayes_isa.model.population_update import IndividualPriors, update_individual
 from bayes_isa.model.priors import PriorSet
-from bayes_isa.model.shared_update import SharedParameters, update_shared, with_stronger_link
+from bayes_isa.model.shared_update import SharedParameters, curvature_at, update_shared, with_stronger_link
 from bayes_isa.model.whitenings import IndividualDraws
 from bayes_isa.model.windows import response_windows
 
@@ -79,13 +79,9 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     priors = with_normal_effects(data, priors)
     windows = response_windows(data)
     shared = SharedParameters.of(data, priors)
-    population, pilot = _estimated(data, priors, shared, windows[0])
-    first = pilot.draw(population, _FIRST_DRAWS).phi
-    for _ in range(_ADAPTATIONS):
-        pilot = pilot.adapted(first, population.k)
-        first = pilot.draw(population, _FIRST_DRAWS).phi
+    population, pilot, first = _estimated(data, priors, shared, windows[0])
     near, wide = (_widened(population, first, by) for by in (_MEAN, _WIDE))
-    wide = with_stronger_link(data, shared, wide, first[:: _FIRST_DRAWS // _FOR_SHARED], _LINK_UP)
+    wide = with_stronger_link(data, shared, wide, first[:: len(first) // _FOR_SHARED], _LINK_UP)
     near_draws = _draws(data, pilot.copy(_SEED + 1), near)
     wide_draws = _draws(data, pilot.copy(_SEED + 2), wide)
     far = far_regions(data, pilot, near, _SEED + 3)
@@ -105,27 +101,28 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
 
 def _estimated(
     data: JointData, priors: PriorSet, shared: SharedParameters, window: Window
-) -> tuple[Population, Pilot]:
-    """Population estimate by EM from the priors' medians, and the chains it was made with."""
+) -> tuple[Population, Pilot, np.ndarray]:
+    """Population estimate by EM from the priors' medians, the chains it was made with, and their last draws of phi."""
     individual = IndividualPriors.of(data, priors)
     population = initial_population(data, priors)
     phi = population.mean.copy()
     phi[:, 0] = np.log(data.trial.baseline_mprotein.to_numpy(dtype=float))
     averages: list[Population] = []
+    pilot = Pilot.start(data, window, modes(data, window, population, phi), _SEED)
     for rounds in (*_ROUNDS, *[_BLOCK] * _MOST_BLOCKS):
-        frame = modes(data, window, population, phi)
-        pilot = Pilot.start(data, window, frame, _SEED)
-        estimates = []
+        estimates, draws, curvature = [], [], None
         for _ in range(rounds):
-            draws = pilot.draw(population, _DRAWS).phi
-            population = update_individual(data, individual, population, draws)
-            population = update_shared(data, shared, population, draws[:: -(_DRAWS // _FOR_SHARED)])
+            draws.append(pilot.draw(population, _DRAWS).phi)
+            population = update_individual(data, individual, population, draws[-1])
+            few = draws[-1][:: -(_DRAWS // _FOR_SHARED)]
+            curvature = curvature or curvature_at(data, shared, population, few)
+            population = update_shared(data, shared, population, few, curvature)
             estimates.append(population)
-        phi = draws[-1]
+        pilot = pilot.adapted(np.concatenate(draws), population.k)
         averages.append(averaged(data, estimates))
         if len(averages) > len(_ROUNDS) + 1 and _change(shared, averages[-2], averages[-1]) < _AT_REST:
             break
-    return averages[-1], pilot
+    return averages[-1], pilot, np.concatenate(draws)
 
 
 def _draws(data: JointData, pilot: Pilot, population: Population) -> IndividualDraws:

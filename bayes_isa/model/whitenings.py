@@ -7,7 +7,7 @@ on a draw is -eps, that of a standard normal.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -41,6 +41,18 @@ class IndividualDraws:
     phi: np.ndarray
     by_phi: np.ndarray  # gradients of the log-density
 
+    def of(self, patients: np.ndarray) -> IndividualDraws:
+        """Those of some patients."""
+        everyone = self.phi.shape[1]
+
+        def density(phi: np.ndarray) -> np.ndarray:
+            at = np.full((len(phi), everyone, phi.shape[2]), np.nan)  # passed over
+            at[:, patients] = phi
+            return self.density(at)[:, patients]
+
+        population = replace(self.population, mean=self.population.mean[patients])
+        return IndividualDraws(population, density, self.phi[:, patients], self.by_phi[:, patients])
+
 
 @dataclass(frozen=True)
 class Coordinates:
@@ -49,6 +61,23 @@ class Coordinates:
     window: Window
     whitening: Whitening
     score: np.ndarray  # (n_patients,) roughness, 1 for a standard normal; inf unusable
+
+    def of(self, patients: np.ndarray) -> Coordinates:
+        """Those of some patients."""
+        whitening = Whitening(*(array[patients] for array in self.whitening))
+        return Coordinates(self.window.of(patients), whitening, self.score[patients])
+
+    def with_those(self, patients: np.ndarray, others: Coordinates) -> Coordinates:
+        """With others for some patients."""
+
+        def put(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+            changed = own.copy()
+            changed[patients] = other
+            return changed
+
+        whitening = Whitening(*map(put, self.whitening, others.whitening))
+        window = Window(*map(put, self.window[:-1], others.window[:-1]), self.window.saturation)
+        return Coordinates(window, whitening, put(self.score, others.score))
 
 
 def whitened(window: Window, draws: Sequence[IndividualDraws]) -> list[Coordinates]:
@@ -258,15 +287,5 @@ def _roughness(x, by_x, scale, below, above):
 
 def better(first: Coordinates, second: Coordinates) -> Coordinates:
     """Patient by patient, the candidate with the lower score."""
-    take = second.score < first.score
-
-    def pick(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(np.where(take.reshape(-1, *[1] * (a.ndim - 1)), b, a))
-
-    of_first, of_second = first.window._asdict(), second.window._asdict()
-    saturation = of_first.pop("saturation")
-    window = Window(
-        **{name: pick(array, of_second[name]) for name, array in of_first.items()}, saturation=saturation
-    )
-    whitening = Whitening(*(pick(a, b) for a, b in zip(first.whitening, second.whitening, strict=True)))
-    return Coordinates(window, whitening, np.minimum(first.score, second.score))
+    lower = np.flatnonzero(second.score < first.score)
+    return first.with_those(lower, second.of(lower))
