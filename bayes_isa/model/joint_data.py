@@ -24,7 +24,7 @@ from bayes_isa.model.spec import ModelSpec
 from bayes_isa.pk import Exposure
 
 # Error of a patient's log-likelihood against posterior SDs of 1: a tenth is lost in a rough estimate.
-_ROUGH_TOLERANCE = 0.1
+_ROUGH_TOLERANCE = 1.0
 _ROUGH_SETS = 16
 
 

@@ -127,7 +127,7 @@ def _estimated(
 
 def _draws(data: JointData, pilot: Pilot, population: Population) -> IndividualDraws:
     draws, given = pilot.draw(population, _FINAL_DRAWS), given_at(data, population)
-    return IndividualDraws(population, lambda phi: densities(given, phi).value, draws.phi, draws.by_phi)
+    return IndividualDraws(population, lambda phi: densities(given, phi).value, draws.phi[::2], draws.by_phi[::2])
 
 
 def _widened(population: Population, draws: np.ndarray, by: float) -> Population:
@@ -143,7 +143,7 @@ def _widened(population: Population, draws: np.ndarray, by: float) -> Population
 
 def _plausible(wide: Population, draws: np.ndarray, rng: np.random.Generator) -> ReferenceParameters:
     """Parameter sets that reach further than the posterior: individual ones at a wide population, shared spread."""
-    draws = draws[:: _FINAL_DRAWS // _PLAUSIBLE]
+    draws = draws[:: len(draws) // _PLAUSIBLE]
     phi = np.full((*draws.shape[:2], len(INDIVIDUAL)), -np.inf)
     phi[:, :, : draws.shape[2]] = draws
     k, beta_link, te, s = (

@@ -25,7 +25,7 @@ _SCALES = np.array([0.7, 0.85, 1.0, 1.2, 1.4])
 # Stronger bends overfit a few hundred draws: where the population differs a little they throw tails out of reach.
 _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
 # Of the draws, which are correlated, in the fit of bends: its cost is most of that of the coordinates.
-_FIT_EVERY = 2
+_FIT_EVERY = 1
 
 
 # Log-densities (point, n_patients) at points phi (point, n_patients, d), up to a constant.
