@@ -28,11 +28,11 @@ _HEAT = 0.15
 _WARMING = 30
 _APART = 10
 _STARTS = 6
-_COOLING = 20  # draws; enough to fall from typical hot places to where a posterior is level
+_COOLING = 15  # draws; enough to fall from typical hot places to where a posterior is level
 _ENDS = 5  # of these draws the last show where a region lies
 # Draws with the likelihood to this power, which go further along the same valleys than those of the posterior.
 _WARMTH = 0.4
-_TAILS = 100
+_TAILS = 50
 # Log-density below that of draws from the bulk. A region that makes 0.1 % of a posterior though it is e^7 times as wide
 # in its five dimensions is e^14 less dense.
 _FALL = 14.0
