@@ -88,16 +88,18 @@ def measurement_term(
     """Log-likelihood (g/L scale), derivatives by log M, sigma_add, sigma_prop, nu; `value`: the LLOQ where `below`."""
     m = math.exp(log_m)
     proportional = sigma_prop * m
-    sd = math.hypot(sigma_add, proportional)
-    z = (value - m) / sd
+    # One division: they, roots and logs are most of the cost.
+    precision = 1.0 / math.sqrt(sigma_add * sigma_add + proportional * proportional)
+    z = (value - m) * precision
     if below:
         term, by_z, by_nu = _log_distribution(z, nu)
         by_log_sd = -z * by_z
     else:
         density, by_z, by_nu = _log_density(z, nu)
-        term = density - math.log(sd)
+        term = density + math.log(precision)
         by_log_sd = -z * by_z - 1.0
-    by_log_m = -by_z * m / sd + by_log_sd * (proportional / sd) ** 2
-    by_add = by_log_sd * sigma_add / sd / sd
-    by_prop = by_log_sd * (proportional / sd) * (m / sd)
+    share = proportional * precision
+    by_log_m = -by_z * m * precision + by_log_sd * share * share
+    by_add = by_log_sd * (sigma_add * precision) * precision
+    by_prop = by_log_sd * share * (m * precision)
     return term, by_log_m, by_add, by_prop, by_nu

@@ -290,9 +290,10 @@ def correlated_logp(phi: Any, mean: Any, omega: Any, cholesky: Any) -> Any:
 
 
 class EffectAtReference(Transform):
-    """KD <-> log of the kill rate KD E(C) at a reference concentration C (mg/L), for a KD whose parameter is EC50.
+    """KD <-> log of the kill rate KD E(C) at a reference concentration C (mg/L), for a KD with parameters EC50 and C.
 
-    Data fix that rate; KD and EC50 alone move along a ridge on which it is constant.
+    Data fix that rate; KD and EC50 alone move along a ridge on which it is constant. C is a parameter so that it is
+    data to compiled code, which then serves the next data set.
     """
 
     name = "effect"
@@ -302,7 +303,8 @@ class EffectAtReference(Transform):
         self.saturation = float(saturation)
 
     def _log_effect(self, inputs: Any) -> Any:
-        return pt.log(self.reference) - pt.log(inputs[-1] + self.saturation * self.reference)
+        *_, ec50, reference = inputs
+        return pt.log(reference) - pt.log(ec50 + self.saturation * reference)
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         return pt.exp(value - self._log_effect(inputs))
@@ -317,19 +319,20 @@ class EffectAtReference(Transform):
 def kd_by_effect(prior: Prior, ec50: Any, reference: float, saturation: float, initval: float) -> Any:
     """The variable `KD_pop` with its own prior, sampled as the kill rate at a reference concentration.
 
-    EC50 is no parameter of that prior: the coordinate needs its live value.
+    EC50 and that concentration (mg/L) are no parameters of that prior: the coordinate needs them.
     """
 
-    def logp(value: Any, ec50: Any) -> Any:
+    def logp(value: Any, ec50: Any, reference: Any) -> Any:
         return pm.logp(prior.dist_obj(), value)
 
-    def random(ec50: Any, rng: Any = None, size: Any = None) -> np.ndarray:
+    def random(ec50: Any, reference: Any, rng: Any = None, size: Any = None) -> np.ndarray:
         np.asarray(ec50, dtype=float)  # a symbolic EC50, which PyMC tries first, stops here
         return prior.draw(rng, size)
 
     return pm.CustomDist(
         "KD_pop",
         ec50,
+        pytensor.shared(reference, name="reference_concentration"),
         logp=logp,
         random=random,
         class_name=prior.dist,

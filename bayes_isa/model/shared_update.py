@@ -12,7 +12,7 @@ from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population, shared_priors
 from bayes_isa.model.priors import PriorSet
 
-_STEPS = 2  # of Newton a round: the next round continues
+_STEPS = 1  # a round: the next one continues
 # On the log scale, and in prior SDs for parameters that are not positive: further away the curvature is another.
 _LONGEST_STEP = 0.5
 _DIFFERENCE = 1e-3  # of scores and of the priors' densities, whose SDs are 0.03 and more

@@ -152,7 +152,7 @@ def fall_of(coordinates: Coordinates, draws: IndividualDraws) -> Fall:
     def fall(points: np.ndarray) -> np.ndarray:
         # A curve that overflows falls without end.
         with np.errstate(over="ignore", invalid="ignore"):
-            parts = np.array_split(points, -(-len(points) // _AT_ONCE))
+            parts = np.array_split(points, max(1, -(-len(points) // _AT_ONCE)))
             fallen = base - np.concatenate([log_density(part) for part in parts])
         return np.where(np.isnan(fallen), np.inf, fallen)
 

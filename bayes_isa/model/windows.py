@@ -15,7 +15,7 @@ from bayes_isa.pk import mean_exposure
 
 # A value above this multiple of its LLOQ has a residual error near its proportional part: it fixes the curve.
 _CLEARLY_ABOVE = 3.0
-SAMPLES = 12  # concentrations per interval: enough to tell an empty plasma from a full one
+SAMPLES = 8  # concentrations per interval: enough to tell an empty plasma from a full one, and one vector
 _EARLIEST = 1e-290  # days: keeps the mean exposure of an interval that has no length finite
 _HALF = 4  # on either side of ta; halving it visibly curves the valleys again, doubling it changes little
 INTERVALS = 2 * _HALF
