@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 from numba import njit
-
 
 _STRAIGHT_FROM = 6.0
 
@@ -75,3 +75,12 @@ def from_bent(value: float, bend: float) -> tuple[float, float, float]:
 def unbent(value: float, below: float, above: float) -> float:
     """z with S(z) = value."""
     return from_bent(value, below if value < 0.0 else above)[0]
+
+
+@njit(cache=True, error_model="numpy")
+def values_at(z: float, bends: np.ndarray) -> np.ndarray:
+    """S(z) of each of the bends."""
+    values = np.empty_like(bends)
+    for j in range(bends.size):
+        values[j] = bent(z, bends[j], bends[j]).value
+    return values

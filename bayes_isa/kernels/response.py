@@ -19,7 +19,7 @@ The map need not match the data to be right: it is a smooth bijection with known
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -45,7 +45,18 @@ class Window(NamedTuple):
 
     def of(self, patients: np.ndarray) -> Window:
         """That of some patients."""
-        return Window(*(array[patients] for array in self[:-1]), self.saturation)
+        few: dict[str, Any] = {name: getattr(self, name)[patients] for name in _BY_PATIENT}
+        return self._replace(**few)
+
+    def with_those(self, patients: np.ndarray, others: Window) -> Window:
+        """With others for some patients."""
+        changed: dict[str, Any] = {name: getattr(self, name).copy() for name in _BY_PATIENT}
+        for name, array in changed.items():
+            array[patients] = getattr(others, name)
+        return self._replace(**changed)
+
+
+_BY_PATIENT = tuple(name for name in Window._fields if name != "saturation")
 
 
 class _Integral(NamedTuple):

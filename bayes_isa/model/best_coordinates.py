@@ -16,7 +16,6 @@ from bayes_isa.model.walls import bent_at_walls, judged
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws, bent_to, better, score_of, whitened
 from bayes_isa.model.windows import map_all, psi_all
 
-
 # A score at which a leapfrog step of the usual length errs little: other windows are not tried for such a patient.
 _SMOOTH = 2.0
 
@@ -33,7 +32,9 @@ def best_coordinates(
     """
     *closed, last = windows
     both = (near, wide)
-    best = judged(bent_at_walls(_best_of(closed, both), both), both)
+    uninformed = _uninformed(last, near.population)
+    best = replace(uninformed, score=np.full(last.open.shape, np.inf))
+    best = better(best, judged(bent_at_walls(_best_of(closed, both), both), both))
     for fitted_to in ((near,), both, (wide,)):
         rough = np.flatnonzero(last.open & (best.score > _SMOOTH))
         candidate = _best_of([last.of(rough)], _of(fitted_to, rough))
@@ -42,7 +43,7 @@ def best_coordinates(
         rough, candidate = rough[ahead], candidate.of(ahead)
         best = _with_better(best, bent_at_walls(candidate, _of(fitted_to, rough)), rough, both)
     rough = np.flatnonzero(best.score > _SMOOTH)
-    best = _with_better(best, _uninformed(last.of(rough), near.of(rough).population), rough, both)
+    best = _with_better(best, uninformed.of(rough), rough, both)
     best = drawn_in(best, far, near, wide)
     return replace(best, score=np.where(np.isfinite(best.score), score_of(best, (near,)), np.inf))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bayes_isa.kernels.bend import bent
+from bayes_isa.kernels.bend import values_at
 from bayes_isa.kernels.whitening import whiten
 from bayes_isa.model.individuals import densities, given_at
 from bayes_isa.model.joint_data import JointData
@@ -132,7 +132,7 @@ def _strongest(straight: Coordinates, draws: IndividualDraws, x: np.ndarray) -> 
         curvature = np.where(np.isnan(curvature), np.inf, np.maximum(curvature, 1e-9))
         bend = np.sqrt(np.maximum(_STIFFEST / curvature - 1.0, 0.0)) / np.maximum(np.abs(x[..., j]), _AWAY)
         for side, there in enumerate((x[..., j] < -_AWAY, x[..., j] > _AWAY)):
-            strongest[side, :, j] = np.where(there, bend, np.inf).min(axis=0)
+            strongest[side, :, j] = np.where(there, bend, np.inf).min(axis=0, initial=np.inf)
     return strongest
 
 
@@ -145,6 +145,5 @@ def _outer(x: np.ndarray) -> np.ndarray:
 
 def _outmost(reach: np.ndarray) -> np.ndarray:
     """The largest of the bends at which `reach` is near, else the one that draws in most."""
-    furthest = np.array([bent.py_func(_NEAR, bend, bend).value for bend in _BENDS])
-    near = reach[..., None] <= furthest
+    near = reach[..., None] <= values_at(_NEAR, _BENDS)
     return np.where(near.any(axis=-1), _BENDS[near.argmax(axis=-1)], _BENDS[-1])

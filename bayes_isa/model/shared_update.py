@@ -75,9 +75,7 @@ class SharedParameters:
 
     def prior_curvature(self, population: Population) -> np.ndarray:
         """Negative second derivative of each log prior density by the free value."""
-        low, middle, high = (
-            self._log_priors(population, step) for step in (-_DIFFERENCE, 0.0, _DIFFERENCE)
-        )
+        low, middle, high = (self._log_priors(population, step) for step in (-_DIFFERENCE, 0.0, _DIFFERENCE))
         return (2.0 * middle - low - high) / _DIFFERENCE**2
 
     def _log_priors(self, population: Population, step: float) -> np.ndarray:
@@ -95,7 +93,9 @@ class Curvature:
     """Negative Hessian of the log posterior by the free values: its axes (columns), and how much it has along each."""
 
     axes: np.ndarray
-    along: np.ndarray  # absolute values: where the density curves upwards they still give steps of the right length
+    along: (
+        np.ndarray
+    )  # absolute values: where the density curves upwards they still give steps of the right length
 
 
 def update_shared(

@@ -127,7 +127,9 @@ def _estimated(
 
 def _draws(data: JointData, pilot: Pilot, population: Population) -> IndividualDraws:
     draws, given = pilot.draw(population, _FINAL_DRAWS), given_at(data, population)
-    return IndividualDraws(population, lambda phi: densities(given, phi).value, draws.phi[::2], draws.by_phi[::2])
+    return IndividualDraws(
+        population, lambda phi: densities(given, phi).value, draws.phi[::2], draws.by_phi[::2]
+    )
 
 
 def _widened(population: Population, draws: np.ndarray, by: float) -> Population:

@@ -75,8 +75,8 @@ class Coordinates:
             changed[patients] = other
             return changed
 
+        window = self.window.with_those(patients, others.window)
         whitening = Whitening(*map(put, self.whitening, others.whitening))
-        window = Window(*map(put, self.window[:-1], others.window[:-1]), self.window.saturation)
         return Coordinates(window, whitening, put(self.score, others.score))
 
 

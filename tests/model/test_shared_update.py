@@ -9,7 +9,7 @@ from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.patient_terms import kernel_parameters, record_terms, residual_of
 from bayes_isa.model.population import Population, means
 from bayes_isa.model.priors import load_priors
-from bayes_isa.model.shared_update import SharedParameters, update_shared
+from bayes_isa.model.shared_update import SharedParameters, curvature_at, update_shared
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.simulation.virtual_trial import VirtualTrial, draw_virtual_trial
 
@@ -48,8 +48,10 @@ def test_it_ends_where_the_density_is_flat(virtual: VirtualTrial, data: JointDat
         return float(terms.marker.sum() + terms.event.sum() + prior)
 
     population = truth
-    for _ in range(10):
-        population = update_shared(data, parameters, population, phi[None])
+    for _ in range(5):
+        curvature = curvature_at(data, parameters, population, phi[None])
+        for _ in range(4):
+            population = update_shared(data, parameters, population, phi[None], curvature)
     best = log_density(population)
     assert best > log_density(truth)
     for step in 0.02 * np.vstack([np.eye(parameters.unit.size), -np.eye(parameters.unit.size)]):

@@ -125,7 +125,7 @@ def test_a_cliff_counts_more_in_open_coordinates(plain: Coordinates, population:
     smooth = score_of(plain, (draws,))
     assert plain.window.open.all()
     found = cliffs(plain, draws)
-    in_open = judged(plain, (draws,), np.ones(N, dtype=bool)).score
+    in_open = judged(plain, (draws,)).score
     np.testing.assert_allclose(in_open, smooth * (1.0 + 100.0 * found))
     assert (in_open > 100.0 * smooth).all()
 
