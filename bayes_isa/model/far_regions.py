@@ -15,10 +15,7 @@ import numpy as np
 
 from bayes_isa.kernels.bend import values_at
 from bayes_isa.kernels.whitening import whiten
-from bayes_isa.model.individuals import densities, given_at
-from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.pilot import Pilot
-from bayes_isa.model.population import Population
 from bayes_isa.model.walls import fall_of, judged, straightened
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws
 
@@ -60,25 +57,21 @@ class FarRegions:
     weighty: np.ndarray
 
 
-def far_regions(data: JointData, pilot: Pilot, population: Population, seed: int) -> list[FarRegions]:
+def far_regions(pilot: Pilot, near: IndividualDraws, seed: int) -> list[FarRegions]:
     """Where chains come to rest that start from draws of much flatter posteriors; draws of somewhat flatter ones."""
-    given = given_at(data, population)
-    typical = pilot.copy(seed).draw(population, 2 * _APART)
-    level = typical.density[::_APART].max(axis=0)
-    hot = pilot.copy(seed + 1)
+    population = near.population
+    hot = pilot.copy(seed)
     for _ in range(2):
         hot = hot.adapted(hot.draw(population, _WARMING, _HEAT).phi, population.k)
     starts = hot.draw(population, _STARTS * _APART, _HEAT).phi[_APART - 1 :: _APART]
     ends = [
-        pilot.at(phi, population.k, seed + 2 + number).draw(population, _COOLING).phi[-_ENDS:]
+        pilot.at(phi, population.k, seed + 1 + number).draw(population, _COOLING).phi[-_ENDS:]
         for number, phi in enumerate(starts)
     ]
-    tails = pilot.copy(seed + 2 + _STARTS).draw(population, _TAILS, _WARMTH)
-
-    def weighed(phi: np.ndarray) -> FarRegions:
-        return FarRegions(phi, densities(given, phi).value > level - _FALL)
-
-    return [weighed(np.concatenate(ends)), weighed(tails.phi)]
+    tails = pilot.copy(seed + 1 + _STARTS).draw(population, _TAILS, _WARMTH).phi
+    level = near.density(near.phi[[0, -1]]).max(axis=0)
+    regions = (np.concatenate(ends), tails)
+    return [FarRegions(phi, near.density(phi) > level - _FALL) for phi in regions]
 
 
 def drawn_in(

@@ -1,8 +1,9 @@
 """Warm start: a rough population estimate and coordinates in which each patient's posterior is close to normal.
 
-Stochastic approximate EM (Delyon et al. 1999, doi:10.1214/aos/1018031103): a few draws of every patient given the
-population, then the population given those draws. More draws at the end show what each patient's posterior looks like.
-The result only sets starting points and the coordinates a sampler works in: a poor one costs speed, never correctness.
+Stochastic approximate EM (Delyon et al. 1999, doi:10.1214/aos/1018031103): from each patient's mode, a few draws of
+every patient given the population, then the population given those draws. More draws at the end show what each
+patient's posterior looks like. The result only sets starting points and the coordinates a sampler works in: a poor one
+costs speed, never correctness.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from bayes_isa.model.shared_update import SharedParameters, curvature_at, update
 from bayes_isa.model.whitenings import IndividualDraws
 from bayes_isa.model.windows import response_windows
 
-# Rounds of EM, by frame: the chains' scale is set anew where the population moves most; then blocks until it rests.
+# Rounds of EM in blocks, after each of which the chains take on the scale of its draws: short ones where the population
+# moves most, then longer ones until it rests.
 _ROUNDS = (3, 4)
 _BLOCK = 6
 _MOST_BLOCKS = 10  # data that say little about the population need a few; none has needed more than 6
@@ -45,10 +47,9 @@ _WIDE = 4.0
 # The same for the link, by its SD given individual parameters, half to two thirds of its posterior's: walls steepen.
 _LINK_UP = 3.0
 _WIDEST = 2.0  # times: where patients say next to nothing a wider population only shows its prior
-# Times that the chains take on the scale of their last draws: the worst two of 201 patients were off by a factor of 6.
-_ADAPTATIONS = 2
-_FIRST_DRAWS = 48  # shares of variance to a few per cent of the patients' sum
 _FINAL_DRAWS = 192  # moments of 5 numbers to about a tenth of an SD, at the autocorrelation of these chains
+# Every so many of them are kept: neighbours say nearly the same, and judging coordinates takes time for each.
+_KEPT = 2
 # Panels made accurate at 24 such sets and at 48 are equally accurate between them; thinned as neighbours say the same.
 _PLAUSIBLE = 48
 _SPREAD = 0.3  # log SD of what all patients share: posterior SDs are 0.05 to 0.3
@@ -84,7 +85,7 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     wide = with_stronger_link(data, shared, wide, first[:: len(first) // _FOR_SHARED], _LINK_UP)
     near_draws = _draws(data, pilot.copy(_SEED + 1), near)
     wide_draws = _draws(data, pilot.copy(_SEED + 2), wide)
-    far = far_regions(data, pilot, near, _SEED + 3)
+    far = far_regions(pilot, near_draws, _SEED + 3)
     chosen = best_coordinates(windows, near_draws, wide_draws, far)
     failed = np.flatnonzero(~(pilot.frame.sound & np.isfinite(chosen.score)))
     names = tuple(data.patient_ids[i] for i in failed)
@@ -105,10 +106,10 @@ def _estimated(
     """Population estimate by EM from the priors' medians, the chains it was made with, and their last draws of phi."""
     individual = IndividualPriors.of(data, priors)
     population = initial_population(data, priors)
-    phi = population.mean.copy()
-    phi[:, 0] = np.log(data.trial.baseline_mprotein.to_numpy(dtype=float))
+    start = population.mean.copy()
+    start[:, 0] = np.log(data.trial.baseline_mprotein.to_numpy(dtype=float))
+    pilot = Pilot.start(data, window, modes(data, window, population, start), _SEED)
     averages: list[Population] = []
-    pilot = Pilot.start(data, window, modes(data, window, population, phi), _SEED)
     for rounds in (*_ROUNDS, *[_BLOCK] * _MOST_BLOCKS):
         estimates, draws, curvature = [], [], None
         for _ in range(rounds):
@@ -127,8 +128,9 @@ def _estimated(
 
 def _draws(data: JointData, pilot: Pilot, population: Population) -> IndividualDraws:
     draws, given = pilot.draw(population, _FINAL_DRAWS), given_at(data, population)
+    kept = slice(None, None, _KEPT)
     return IndividualDraws(
-        population, lambda phi: densities(given, phi).value, draws.phi[::2], draws.by_phi[::2]
+        population, lambda phi: densities(given, phi).value, draws.phi[kept], draws.by_phi[kept]
     )
 
 

@@ -24,8 +24,6 @@ _WORST_CONDITION = 1e-12
 _SCALES = np.array([0.7, 0.85, 1.0, 1.2, 1.4])
 # Stronger bends overfit a few hundred draws: where the population differs a little they throw tails out of reach.
 _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
-# Of the draws, which are correlated, in the fit of bends: its cost is most of that of the coordinates.
-_FIT_EVERY = 1
 
 
 # Log-densities (point, n_patients) at points phi (point, n_patients, d), up to a constant.
@@ -98,8 +96,8 @@ def bent_to(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> Coord
     """The coordinates with the scales and bends that suit all draws, where they are better for it."""
     x, by_x = standardised_all(coordinates, draws)
     scale, below, above = (np.empty(coordinates.score.shape + x.shape[2:]) for _ in range(3))
-    few = (np.ascontiguousarray(each[::_FIT_EVERY].transpose(1, 2, 0)) for each in (x, by_x))
-    at = (*few, _SCALES, _BENDS)
+    by_patient = (np.ascontiguousarray(each.transpose(1, 2, 0)) for each in (x, by_x))
+    at = (*by_patient, _SCALES, _BENDS)
     in_threads(lambda first, last: _fit_bends(*at, first, last, scale, below, above), even_parts(len(scale)))
     whitening = coordinates.whitening._replace(scale=scale, below=below, above=above)
     return better(coordinates, Coordinates(coordinates.window, whitening, _score(whitening, x, by_x)))
