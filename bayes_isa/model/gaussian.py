@@ -36,10 +36,12 @@ def modes(data: JointData, window: Window, population: Population, phi: np.ndarr
     value, gradient = density(psi)
     gain = np.full(value.shape, np.inf)
     for _ in range(_NEWTON_STEPS):
-        step, gain = _newton_step(hessian(density, psi), gradient)
-        if np.all(gain < _CONVERGED):
+        moving = gain >= _CONVERGED
+        if not moving.any():
             break
-        psi, value, gradient = _line_search(density, psi, step, value, gradient)
+        step, found = _newton_step(hessian(density, _only(moving, psi)), gradient)
+        gain = np.where(moving, found, gain)
+        psi, value, gradient = _line_search(density, psi, step, value, gradient, gain < _CONVERGED)
     # Without data on the curve psi has spurious modes far out: such a patient goes back to where the search began.
     distance = np.abs(map_all(window, psi, population.k).phi - population.mean) / population.omega
     sound = (gain < _CONVERGED) & np.isfinite(value) & (distance < _FAR).all(axis=1)
@@ -74,23 +76,32 @@ def _newton_step(hessian: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray,
 
 
 def _line_search(
-    density: Density, psi: np.ndarray, step: np.ndarray, value: np.ndarray, gradient: np.ndarray
+    density: Density,
+    psi: np.ndarray,
+    step: np.ndarray,
+    value: np.ndarray,
+    gradient: np.ndarray,
+    done: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Halve each patient's step until its density rises; patients that never rise stay."""
+    """Halve each patient's step until its density rises; patients that never rise, or are done, stay."""
     fraction = np.ones(value.shape)
-    done = np.zeros(value.shape, dtype=bool)
     for _ in range(12):
+        if done.all():
+            break
         trial = psi + fraction[:, None] * step
-        new_value, new_gradient = density(np.where(done[:, None], psi, trial))
+        new_value, new_gradient = density(_only(~done, trial))
         better = ~done & (new_value > value)
         psi = np.where(better[:, None], trial, psi)
         value = np.where(better, new_value, value)
         gradient = np.where(better[:, None], new_gradient, gradient)
-        done |= better
-        if done.all():
-            break
+        done = done | better
         fraction[~done] *= 0.5
     return psi, value, gradient
+
+
+def _only(patients: np.ndarray, psi: np.ndarray) -> np.ndarray:
+    """psi of the marked patients; the others are passed over."""
+    return np.where(patients[:, None], psi, np.nan)
 
 
 def hessian(density: Density, psi: np.ndarray) -> np.ndarray:
