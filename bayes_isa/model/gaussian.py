@@ -28,13 +28,21 @@ class Gaussian:
     sound: np.ndarray
 
 
-def modes(data: JointData, window: Window, population: Population, phi: np.ndarray) -> Gaussian:
-    """Laplace approximation at the modes of all patients at once, found by damped Newton in psi from `phi`."""
+def modes(
+    data: JointData, window: Window, population: Population, patients: np.ndarray | None = None
+) -> Gaussian:
+    """Laplace approximation at the modes of all patients at once, or of the marked ones; the others' are not sound.
+
+    Found by damped Newton in psi from the population's means and the patients' own baselines.
+    """
     density = density_of_psi(given_at(data, population), window)
+    phi = population.mean.copy()
+    phi[:, 0] = np.log(data.trial.baseline_mprotein.to_numpy(dtype=float))
     start = psi_all(window, phi, population.k)
-    psi = start
+    wanted = np.full(len(start), True) if patients is None else patients
+    psi = _only(wanted, start)
     value, gradient = density(psi)
-    gain = np.full(value.shape, np.inf)
+    gain = np.where(wanted, np.inf, 0.0)
     for _ in range(_NEWTON_STEPS):
         moving = gain >= _CONVERGED
         if not moving.any():

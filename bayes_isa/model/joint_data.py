@@ -23,9 +23,9 @@ from bayes_isa.model.reference import reference_parameters
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.pk import Exposure
 
-# Error of a patient's log-likelihood at the edge of what is plausible; at draws near the posterior of the built-in data
-# 99 % are off by less than 0.03, which is lost in a rough estimate.
-_ROUGH_TOLERANCE = 1.0
+# Error of a patient's log-likelihood against posterior SDs of 1: a tenth is lost in a rough estimate. With more, a search
+# that begins far off may go where the panels see nothing of a wall.
+_ROUGH_TOLERANCE = 0.1
 _ROUGH_SETS = 16
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from bayes_isa.kernels.response import Window
-from bayes_isa.model.gaussian import Gaussian
+from bayes_isa.model.gaussian import Gaussian, modes
 from bayes_isa.model.individuals import fill_by_psi, given_at, make_room, patient_parts
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population
@@ -88,6 +88,24 @@ class Pilot:
         x = np.where(usable[..., 0], x, self.x)
         return replace(self, frame=frame, x=x, step=np.full_like(self.step, _FIRST_STEP))
 
+    def freed(self, phi: np.ndarray, population: Population) -> Pilot:
+        """The chains, but those that stood still in these draws of phi (draw, patient, d) start anew at modes.
+
+        The population went on and left them beyond a wall, where any step is too long.
+        """
+        stuck = stood_still(phi)
+        if not stuck.any():
+            return self
+        found = modes(self.data, self.window, population, stuck)
+        anew = found.sound[:, None]
+        frame = replace(
+            self.frame,
+            centre=np.where(anew, found.centre, self.frame.centre),
+            root=np.where(anew[..., None], found.root, self.frame.root),
+        )
+        step = np.where(found.sound, _FIRST_STEP, self.step)
+        return replace(self, frame=frame, x=np.where(anew, 0.0, self.x), step=step)
+
     def draw(self, population: Population, draws: int, power: float = 1.0) -> Draws:
         """The next draws of every chain, given a population; step sizes keep adapting.
 
@@ -109,6 +127,11 @@ class Pilot:
 
         in_threads(advance, patient_parts(given))
         return drawn
+
+
+def stood_still(phi: np.ndarray) -> np.ndarray:
+    """Patients (n_patients,) whose draws of phi (draw, patient, d) are all the same."""
+    return np.asarray((phi == phi[0]).all(axis=(0, 2)))
 
 
 class Draws(NamedTuple):

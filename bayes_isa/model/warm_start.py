@@ -22,11 +22,11 @@ from bayes_isa.model.gaussian import modes
 from bayes_isa.model.horseshoe_effects import with_normal_effects
 from bayes_isa.model.individuals import densities, given_at
 from bayes_isa.model.joint_data import JointData
-from bayes_isa.model.pilot import Pilot
+from bayes_isa.model.pilot import Pilot, stood_still
 from bayes_isa.model.population import Population, averaged, initial_population
 from bayes_isa.model.population_update import IndividualPriors, update_individual
 from bayes_isa.model.priors import PriorSet
-from bayes_isa.model.shared_update import SharedParameters, curvature_at, update_shared, with_stronger_link
+from bayes_isa.model.shared_update import SharedParameters, update_shared, with_stronger_link
 from bayes_isa.model.whitenings import IndividualDraws
 from bayes_isa.model.windows import response_windows
 
@@ -38,7 +38,7 @@ _MOST_BLOCKS = 10  # data that say little about the population need a few; none 
 # Least change from one block's average to the next, in logs and prior SDs: a fraction of posterior SDs.
 _AT_REST = 0.1
 _DRAWS = 10  # a round
-_FOR_SHARED = 4  # of which this many, far apart, set the parameters that all patients share
+_FOR_SHARED = slice(1, None, 2)  # of which these set the parameters that all patients share: neighbours say the same
 # Posterior SDs of log omega that populations near the posterior's mean and at its upper end lie above EM's estimate,
 # a mode. Where patients say little about a parameter the two differ (growth in the colorectal data: by two SDs), and
 # walls come nearer.
@@ -82,7 +82,7 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     shared = SharedParameters.of(data, priors)
     population, pilot, first = _estimated(data, priors, shared, windows[0])
     near, wide = (_widened(population, first, by) for by in (_MEAN, _WIDE))
-    wide = with_stronger_link(data, shared, wide, first[:: len(first) // _FOR_SHARED], _LINK_UP)
+    wide = with_stronger_link(data, shared, wide, first[:: len(first) // 5], _LINK_UP)
     near_draws = _draws(data, pilot.copy(_SEED + 1), near)
     wide_draws = _draws(data, pilot.copy(_SEED + 2), wide)
     far = far_regions(pilot, near_draws, _SEED + 3)
@@ -106,18 +106,16 @@ def _estimated(
     """Population estimate by EM from the priors' medians, the chains it was made with, and their last draws of phi."""
     individual = IndividualPriors.of(data, priors)
     population = initial_population(data, priors)
-    start = population.mean.copy()
-    start[:, 0] = np.log(data.trial.baseline_mprotein.to_numpy(dtype=float))
-    pilot = Pilot.start(data, window, modes(data, window, population, start), _SEED)
+    pilot = Pilot.start(data, window, modes(data, window, population), _SEED)
     averages: list[Population] = []
     for rounds in (*_ROUNDS, *[_BLOCK] * _MOST_BLOCKS):
-        estimates, draws, curvature = [], [], None
+        estimates, draws = [], []
         for _ in range(rounds):
             draws.append(pilot.draw(population, _DRAWS).phi)
+            pilot = pilot.freed(draws[-1], population)
             population = update_individual(data, individual, population, draws[-1])
-            few = draws[-1][:: -(_DRAWS // _FOR_SHARED)]
-            curvature = curvature or curvature_at(data, shared, population, few)
-            population = update_shared(data, shared, population, few, curvature)
+            few = np.where(stood_still(draws[-1])[:, None], np.nan, draws[-1][_FOR_SHARED])
+            population = update_shared(data, shared, population, few)
             estimates.append(population)
         pilot = pilot.adapted(np.concatenate(draws), population.k)
         averages.append(averaged(data, estimates))
@@ -127,6 +125,7 @@ def _estimated(
 
 
 def _draws(data: JointData, pilot: Pilot, population: Population) -> IndividualDraws:
+    pilot = pilot.freed(pilot.draw(population, _DRAWS).phi, population)
     draws, given = pilot.draw(population, _FINAL_DRAWS), given_at(data, population)
     kept = slice(None, None, _KEPT)
     return IndividualDraws(

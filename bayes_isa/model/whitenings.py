@@ -268,7 +268,7 @@ def _roughness(x, by_x, scale, below, above):
     n_draws, n_patients, d = x.shape
     result = np.empty(n_patients)
     for i in range(n_patients):
-        mean, square, divergence = 0.0, 0.0, 0.0
+        mean, squares, divergence = 0.0, 0.0, 0.0
         for s in range(n_draws):
             total = 0.0
             for j in range(d):
@@ -277,9 +277,11 @@ def _roughness(x, by_x, scale, below, above):
                 force = scale[i, j] * slope * by_x[s, i, j] + log_slope_slope
                 total += force * force
                 divergence += (force + z) * (force + z)
-            mean += total / n_draws
-            square += total * total / n_draws
-        result[i] = (square - mean * mean) / (2.0 * d) + divergence / (n_draws * d)
+            # As they come: the difference of two large sums may be anything, even below 0.
+            off = total - mean
+            mean += off / (s + 1)
+            squares += off * (total - mean)
+        result[i] = squares / (2.0 * d * n_draws) + divergence / (n_draws * d)
     return result
 
 
