@@ -58,11 +58,6 @@ class Densities(NamedTuple):
     by_shared: np.ndarray  # and by SHARED, (..., 7)
 
 
-# Log-density of an event's time (1/day). e^10 a day: no hazard makes an event as certain as to four seconds; in front of
-# the wall where one could, the last of a few panels sees nothing of the wall.
-_MOST_CERTAIN = 10.0
-
-
 class Room(NamedTuple):
     """What one evaluation leaves: the likelihood by patient with its derivatives, and what these are made of."""
 
@@ -156,7 +151,7 @@ def _likelihood(given, phi, first, last, room):
         room.marker[i] = total if math.isfinite(total) else -math.inf
         event = given.event[i]
         survival = (room.log_event[i] if event > 0.0 else 0.0) - room.cumulative[i]
-        room.survival[i] = survival if math.isfinite(survival) and survival < _MOST_CERTAIN else -math.inf
+        room.survival[i] = survival if math.isfinite(survival) else -math.inf
         by_shared[0] = event * room.by_log_event[i, 5] - room.by_cumulative[i, 5] + by_k
         for c in range(3):
             by_shared[1 + c] = event * room.by_log_event[i, 7 + c] - room.by_cumulative[i, 7 + c]

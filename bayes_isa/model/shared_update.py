@@ -12,9 +12,9 @@ from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population, shared_priors
 from bayes_isa.model.priors import PriorSet
 
-# On the log scale, and in prior SDs for parameters that are not positive: further away the information is another.
+# On the log scale, and in prior SDs for parameters that are not positive: further away the curvature is another.
 _LONGEST_STEP = 0.5
-_DIFFERENCE = 1e-3  # of the priors' densities, whose SDs are 0.03 and more
+_DIFFERENCE = 1e-3  # of scores and of the priors' densities, whose SDs are 0.03 and more
 _LEAST_CURVATURE = 1e-3  # that of an SD of 30, wider than any prior: keeps the step finite
 _LARGEST_SCORE = 1e100  # whose square is a number
 
@@ -88,15 +88,35 @@ class SharedParameters:
         )
 
 
+@dataclass(frozen=True)
+class Curvature:
+    """Negative Hessian of the log posterior by the free values: its axes (columns), and how much it has along each."""
+
+    axes: np.ndarray
+    along: (
+        np.ndarray
+    )  # absolute values: where the density curves upwards they still give steps of the right length
+
+
 def update_shared(
-    data: JointData, parameters: SharedParameters, population: Population, draws: np.ndarray
+    data: JointData,
+    parameters: SharedParameters,
+    population: Population,
+    draws: np.ndarray,
+    curvature: Curvature,
 ) -> Population:
     """One step towards the posterior mode of what all patients share, given draws of phi (draw, patient, d).
 
+    Newton's but for the curvature, which may be that of another round: it is most of the work, and only sets steps. At
+    the least it is the information of the patients' scores (Berndt et al. 1974, Annals of Economic and Social
+    Measurement 3:653): one beyond a wall, with a score of 1e6, brings an information of 1e12 and moves hardly anything.
     Patients whose phi is NaN are passed over.
     """
-    slope, covariance = _slope_and_covariance(data, parameters, population, draws)
-    step = covariance @ slope
+    scores, _ = _scores(data, parameters, population, draws)
+    slope = scores.sum(axis=(0, 1)) / len(draws) + parameters.prior_slope(population)
+    along = scores @ curvature.axes
+    information = np.sum((along - along.mean(axis=(0, 1))) ** 2, axis=(0, 1)) / len(draws)
+    step = curvature.axes @ (curvature.axes.T @ slope / np.maximum(curvature.along, information))
     return parameters.moved(population, step * min(1.0, _LONGEST_STEP / np.abs(step).max()))
 
 
@@ -106,33 +126,47 @@ def with_stronger_link(
     """`population` with beta_link up `by` of its posterior SDs given draws of phi; the same without a link."""
     if "beta_link" not in parameters.names:
         return population
-    _, covariance = _slope_and_covariance(data, parameters, population, draws)
+    curvature = curvature_at(data, parameters, population, draws)
     place = parameters.names.index("beta_link")
-    step = np.zeros(len(covariance))
-    step[place] = by * np.sqrt(covariance[place, place])
+    step = np.zeros(curvature.along.size)
+    step[place] = by * np.sqrt(np.sum(curvature.axes[place] ** 2 / curvature.along))
     return parameters.moved(population, step)
 
 
-def _slope_and_covariance(
+def curvature_at(
+    data: JointData, parameters: SharedParameters, population: Population, draws: np.ndarray
+) -> Curvature:
+    """At `population`, given draws of phi.
+
+    Differences of the score give all but the block of the hazard's effects: there it is the cumulative hazard (roughly
+    for events seen at visits, which only sets the length of steps).
+    """
+    n, size = len(parameters.names), parameters.unit.size
+    scores, cumulative = _scores(data, parameters, population, draws)
+    information = np.zeros((size, size))
+    for column, step in enumerate(_DIFFERENCE * np.eye(size)[:n]):
+        shifted, _ = _scores(data, parameters, parameters.moved(population, step), draws)
+        information[:, column] = (scores - shifted).sum(axis=(0, 1)) / (_DIFFERENCE * len(draws))
+    design = data.covariates["hazard"].to_numpy() * parameters.unit[n:]
+    information[n:, n:] = np.einsum("sn,ni,nj->ij", cumulative, design, design) / len(draws)
+    information[:n, n:] = information[n:, :n].T
+    information[:n, :n] = 0.5 * (information[:n, :n] + information[:n, :n].T)
+    along, axes = np.linalg.eigh(information + np.diag(parameters.prior_curvature(population)))
+    return Curvature(axes, np.maximum(np.abs(along), _LEAST_CURVATURE))
+
+
+def _scores(
     data: JointData, parameters: SharedParameters, population: Population, draws: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of the log posterior by the free values, given draws of phi: its slope, and their covariance.
+    """Gradients of log-likelihoods by the free values (draw, n_patients, value); cumulative hazards (draw, n_patients).
 
-    The information is that of the patients' scores (Berndt et al. 1974, Annals of Economic and Social Measurement
-    3:653), which costs nothing more. One beyond a wall, with a score of 1e6, brings an information of 1e12 and moves
-    hardly anything, where by its curvature it would move the population far.
+    0 for a patient whose curve explodes, and says nothing here, and for one passed over.
     """
-    by_free = _by_free(data, parameters, population, densities(given_at(data, population), draws))
-    # A patient whose curve explodes says nothing here.
+    found = densities(given_at(data, population), draws)
+    by_free = _by_free(data, parameters, population, found)
     sound = (np.abs(by_free) < _LARGEST_SCORE).all(axis=2)
-    scores = by_free[sound]
-    slope = scores.sum(axis=0) / len(draws) + parameters.prior_slope(population)
-    centred = scores - scores.mean(axis=0)
-    information = centred.T @ centred / len(draws)
-    information += np.diag(np.maximum(parameters.prior_curvature(population), _LEAST_CURVATURE))
-    unit = np.sqrt(np.diag(information))
-    # What one giant score leaves of the others, to rounding, may have no inverse: no step that way.
-    return slope, np.linalg.pinv(information / np.outer(unit, unit), hermitian=True) / np.outer(unit, unit)
+    cumulative = data.event.astype(float) - found.by_lp
+    return np.where(sound[..., None], by_free, 0.0), np.where(sound, cumulative, 0.0)
 
 
 def _by_free(

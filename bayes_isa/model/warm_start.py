@@ -26,7 +26,7 @@ from bayes_isa.model.pilot import Pilot, stood_still
 from bayes_isa.model.population import Population, averaged, initial_population
 from bayes_isa.model.population_update import IndividualPriors, update_individual
 from bayes_isa.model.priors import PriorSet
-from bayes_isa.model.shared_update import SharedParameters, update_shared, with_stronger_link
+from bayes_isa.model.shared_update import SharedParameters, curvature_at, update_shared, with_stronger_link
 from bayes_isa.model.whitenings import IndividualDraws
 from bayes_isa.model.windows import response_windows
 
@@ -82,7 +82,7 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     shared = SharedParameters.of(data, priors)
     population, pilot, first = _estimated(data, priors, shared, windows[0])
     near, wide = (_widened(population, first, by) for by in (_MEAN, _WIDE))
-    wide = with_stronger_link(data, shared, wide, first[:: len(first) // 5], _LINK_UP)
+    wide = with_stronger_link(data, shared, wide, first[_FOR_SHARED], _LINK_UP)
     near_draws = _draws(data, pilot.copy(_SEED + 1), near)
     wide_draws = _draws(data, pilot.copy(_SEED + 2), wide)
     far = far_regions(pilot, near_draws, _SEED + 3)
@@ -109,13 +109,14 @@ def _estimated(
     pilot = Pilot.start(data, window, modes(data, window, population), _SEED)
     averages: list[Population] = []
     for rounds in (*_ROUNDS, *[_BLOCK] * _MOST_BLOCKS):
-        estimates, draws = [], []
+        estimates, draws, curvature = [], [], None
         for _ in range(rounds):
             draws.append(pilot.draw(population, _DRAWS).phi)
             pilot = pilot.freed(draws[-1], population)
             population = update_individual(data, individual, population, draws[-1])
             few = np.where(stood_still(draws[-1])[:, None], np.nan, draws[-1][_FOR_SHARED])
-            population = update_shared(data, shared, population, few)
+            curvature = curvature or curvature_at(data, shared, population, few)
+            population = update_shared(data, shared, population, few, curvature)
             estimates.append(population)
         pilot = pilot.adapted(np.concatenate(draws), population.k)
         averages.append(averaged(data, estimates))

@@ -62,7 +62,8 @@ def test_both_explanations_of_late_measurements_are_found(data: JointData, popul
     start[:, 0] = np.log(data.trial.baseline_mprotein.to_numpy(dtype=float))
     start[0] = np.log([14.05, 0.043, 0.39, 0.038, 111.0])
     with np.errstate(over="ignore", invalid="ignore"):
-        pilot = Pilot.start(data, window, modes(data, window, population, start), seed=1)
+        pilot = Pilot.start(data, window, modes(data, window, population), seed=1)
+        pilot = pilot.at(start, population.k, seed=1)
         bulk = pilot.draw(population, 50)
         given = given_at(data, population)
         near = IndividualDraws(population, lambda phi: densities(given, phi).value, bulk.phi, bulk.by_phi)

@@ -5,8 +5,10 @@ import pytest
 
 import bayes_isa as bi
 from bayes_isa.model.gaussian import Gaussian
+from bayes_isa.model.individuals import density_of_psi, given_at
 from bayes_isa.model.joint_data import prepare
 from bayes_isa.model.pilot import Pilot
+from bayes_isa.model.population import initial_population
 from bayes_isa.model.windows import psi_all, response_windows
 
 N, D = 3, 5
@@ -53,3 +55,21 @@ def test_a_patient_without_numbers_keeps_its_frame(pilot: Pilot) -> None:
     np.testing.assert_array_equal(adapted.frame.root[2], pilot.frame.root[2])
     np.testing.assert_array_equal(adapted.frame.centre[2], pilot.frame.centre[2])
     assert np.isfinite(adapted.frame.root).all()
+
+
+def test_a_chain_left_behind_starts_anew_at_the_mode(pilot: Pilot) -> None:
+    population = initial_population(pilot.data, bi.load_priors("weakly_informative"))
+    phi = typical(10)
+    assert pilot.freed(phi, population) is pilot
+    phi[:, 1] = phi[0, 1]
+    pilot.x[:] = 0.3
+    freed = pilot.freed(phi, population)
+    np.testing.assert_array_equal(freed.x, [[0.3] * D, [0.0] * D, [0.3] * D])
+    np.testing.assert_array_equal(freed.frame.centre[::2], pilot.frame.centre[::2])
+    np.testing.assert_array_equal(freed.frame.root[::2], pilot.frame.root[::2])
+    density = density_of_psi(given_at(pilot.data, population), pilot.window)
+    there = density(freed.frame.centre)[0]
+    for step in 0.2 * np.vstack([np.eye(D), -np.eye(D)]):
+        assert density(freed.frame.centre + step)[0][1] < there[1]
+    assert pilot.frame.sound.all()
+    assert freed.frame.sound.all()

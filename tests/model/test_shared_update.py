@@ -1,10 +1,12 @@
-"""What all patients share, given individual parameters: Newton's method finds the mode of its density."""
+"""What all patients share, given individual parameters: steps find the mode of its density."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from bayes_isa.kernels.trajectory import INDIVIDUAL
+from bayes_isa.model.individuals import densities, given_at
 from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.patient_terms import kernel_parameters, record_terms, residual_of
 from bayes_isa.model.population import Population, means
@@ -63,3 +65,21 @@ def test_steps_are_undone(data: JointData, truth: Population) -> None:
     step = np.linspace(-0.3, 0.4, parameters.unit.size)
     moved = parameters.moved(truth, step)
     np.testing.assert_allclose(parameters.step(truth, moved), step, rtol=1e-12)
+
+
+def test_a_patient_beyond_a_wall_moves_hardly_anything(
+    virtual: VirtualTrial, data: JointData, truth: Population
+) -> None:
+    parameters = SharedParameters.of(data, load_priors("weakly_informative"))
+    phi = np.stack([virtual.truth.individual.filter(like="log_").to_numpy()] * 2)
+    curvature = curvature_at(data, parameters, truth, phi)
+    usual = parameters.step(truth, update_shared(data, parameters, truth, phi, curvature))
+    passed_over = phi.copy()
+    passed_over[:, 3] = np.nan
+    beyond = phi.copy()
+    beyond[1, 3, INDIVIDUAL.index("KL")] += 3.0
+    given = given_at(data, truth)
+    assert densities(given, beyond).value[1, 3] < densities(given, phi).value[1, 3] - 1e4
+    for draws in (passed_over, beyond):
+        step = parameters.step(truth, update_shared(data, parameters, truth, draws, curvature))
+        np.testing.assert_allclose(step, usual, atol=0.15)

@@ -126,8 +126,8 @@ def test_a_cliff_counts_more_in_open_coordinates(plain: Coordinates, population:
     assert plain.window.open.all()
     found = cliffs(plain, draws)
     in_open = judged(plain, (draws,)).score
-    np.testing.assert_allclose(in_open, smooth * (1.0 + 100.0 * found))
-    assert (in_open > 100.0 * smooth).all()
+    assert (found > 0).all()
+    np.testing.assert_allclose(in_open, smooth * (1.0 + 4.0 * found))
 
 
 def test_coordinates_of_the_population_serve_where_no_others_can(
