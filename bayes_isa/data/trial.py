@@ -116,9 +116,10 @@ class Trial:
         events = int(self.pfs["event"].sum())
         drugs = self.doses["drug"].value_counts().sort_index(ascending=False)
         doses = ", ".join(f"{n} {drug}" for drug, n in drugs.items()) or "none"
+        warnings = f"{len(self.warnings)} warning{'' if len(self.warnings) == 1 else 's'}"
         return (
             f"Trial {self.name!r}: {self.n_patients} patients, {self.n_measurements} measurements "
-            f"({below} below LLOQ), {events} PFS events, doses: {doses}, {len(self.warnings)} warnings"
+            f"({below} below LLOQ), {events} PFS events, doses: {doses}, {warnings}"
         )
 
 

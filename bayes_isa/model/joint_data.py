@@ -23,8 +23,8 @@ from bayes_isa.model.reference import reference_parameters
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.pk import Exposure
 
-# Error of a patient's log-likelihood against posterior SDs of 1: a tenth is lost in a rough estimate. With more, a search
-# that begins far off may go where the panels see nothing of a wall.
+# Error of a patient's log-likelihood against posterior SDs of 1: a tenth is lost in a rough estimate. With more, a
+# search that begins far off may go where the panels see nothing of a wall.
 _ROUGH_TOLERANCE = 0.1
 _ROUGH_SETS = 16
 

@@ -34,11 +34,12 @@ from bayes_isa.model.windows import response_windows
 # moves most, then longer ones until it rests.
 _ROUNDS = (3, 4)
 _BLOCK = 6
-_MOST_BLOCKS = 10  # data that say little about the population need a few; none has needed more than 6
+_MOST_BLOCKS = 10  # data that say little about the population take most of them, or all
 # Least change from one block's average to the next, in logs and prior SDs: a fraction of posterior SDs.
 _AT_REST = 0.1
 _DRAWS = 10  # a round
-_FOR_SHARED = slice(1, None, 2)  # of which these set the parameters that all patients share: neighbours say the same
+# Of which these set the parameters that all patients share: neighbours say nearly the same.
+_FOR_SHARED = slice(1, None, 2)
 # Posterior SDs of log omega that populations near the posterior's mean and at its upper end lie above EM's estimate,
 # a mode. Where patients say little about a parameter the two differ (growth in the colorectal data: by two SDs), and
 # walls come nearer.

@@ -65,6 +65,8 @@ def test_other_random_numbers_find_the_same_population(monkeypatch: pytest.Monke
     for seed in (2023, 2028, 2029):
         monkeypatch.setattr(module, "_SEED", seed)
         population, *_ = module._estimated(data, priors, parameters, window)
-        shared = [population.shared[name] for name in ("Te", "s", "k", "beta_link", "sigma_add", "sigma_prop")]
+        shared = [
+            population.shared[name] for name in ("Te", "s", "k", "beta_link", "sigma_add", "sigma_prop")
+        ]
         found.append(np.log([*population.typical, *population.omega, *shared]))
     assert np.ptp(found, axis=0).max() < 0.25
