@@ -10,18 +10,21 @@ from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population, means, median
 from bayes_isa.model.priors import PriorSet
 
+# Patients whose random effects have the prior's median SD: with a few real ones an estimate would wander, or collapse
+# where they say little, and coordinates with it.
+_OF_PRIOR = 2.0
 # Patients for each parameter: keeps the estimate of a few patients away from correlations of 1, as a prior would.
 _INDEPENDENT = 1.0
-_OMEGA_RANGE = (0.05, 3.0)  # keeps a rough estimate from collapsing or exploding; not a bound on the model
 
 
 @dataclass(frozen=True)
 class IndividualPriors:
-    """For each individual parameter its design matrix, intercept first, and its coefficients' prior centres and SDs."""
+    """For each individual parameter its design matrix, intercept first, its coefficients' prior centres and SDs, omega."""
 
     design: tuple[np.ndarray, ...]
     centre: tuple[np.ndarray, ...]
     sd: tuple[np.ndarray, ...]
+    omega: np.ndarray  # (d,) medians
 
     @classmethod
     def of(cls, data: JointData, priors: PriorSet) -> IndividualPriors:
@@ -35,7 +38,8 @@ class IndividualPriors:
             design.append(np.column_stack([np.ones(data.trial.n_patients), data.covariates[name].to_numpy()]))
             centre.append(np.array([middle, *map(median, effects)]))
             sd.append(np.array([0.5 * (high - low), *(effect.spread() for effect in effects)]))
-        return cls(tuple(design), tuple(centre), tuple(sd))
+        omega = np.array([median(priors.parameters[f"omega_{name}"]) for name in data.spec.individual])
+        return cls(tuple(design), tuple(centre), tuple(sd), omega)
 
 
 def update_individual(
@@ -56,10 +60,11 @@ def update_individual(
         precision = design.T @ design / omega[j] ** 2 + np.diag(sd**-2.0)
         solution = np.linalg.solve(precision, design.T @ mean[:, j] / omega[j] ** 2 + centre / sd**2)
         left[:, :, j] = draws[:, :, j] - design @ solution
-        square = np.mean(left[:, :, j] ** 2)
+        patients = len(mean)
+        square = np.mean(left[:, :, j] ** 2) * patients + _OF_PRIOR * priors.omega[j] ** 2
         typical[j] = np.exp(solution[0])
         effects[name] = solution[1:]
-        omega[j] = np.clip(np.sqrt(square), *_OMEGA_RANGE)
+        omega[j] = np.sqrt(square / (patients + _OF_PRIOR))
     updated = replace(population, typical=typical, effects=effects, omega=omega)
     if population.correlation is not None:
         updated = replace(updated, correlation=_correlation(left))
