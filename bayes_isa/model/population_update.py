@@ -19,7 +19,7 @@ _INDEPENDENT = 1.0
 
 @dataclass(frozen=True)
 class IndividualPriors:
-    """For each individual parameter its design matrix, intercept first, its coefficients' prior centres and SDs, omega."""
+    """For each individual parameter its design matrix, intercept first; prior centres and SDs of its coefficients."""
 
     design: tuple[np.ndarray, ...]
     centre: tuple[np.ndarray, ...]

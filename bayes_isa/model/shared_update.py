@@ -113,9 +113,10 @@ def update_shared(
     Patients whose phi is NaN are passed over.
     """
     scores, _ = _scores(data, parameters, population, draws)
-    slope = scores.sum(axis=(0, 1)) / len(draws) + parameters.prior_slope(population)
-    along = scores @ curvature.axes
-    information = np.sum((along - along.mean(axis=(0, 1))) ** 2, axis=(0, 1)) / len(draws)
+    of_patients = scores.mean(axis=0)
+    slope = of_patients.sum(axis=0) + parameters.prior_slope(population)
+    along = of_patients @ curvature.axes
+    information = np.sum((along - along.mean(axis=0)) ** 2, axis=0)
     step = curvature.axes @ (curvature.axes.T @ slope / np.maximum(curvature.along, information))
     return parameters.moved(population, step * min(1.0, _LONGEST_STEP / np.abs(step).max()))
 
