@@ -91,9 +91,10 @@ class Pilot:
     def freed(self, phi: np.ndarray, population: Population) -> Pilot:
         """The chains, but those that stood still in these draws of phi (draw, patient, d) start anew at modes.
 
-        The population went on and left them beyond a wall, where any step is too long.
+        The population went on and left them beyond a wall, where any step is too long. Patients for whom no mode was
+        found before are left alone: the search is long where it ends in nothing.
         """
-        stuck = stood_still(phi)
+        stuck = stood_still(phi) & self.frame.sound
         if not stuck.any():
             return self
         found = modes(self.data, self.window, population, stuck)
