@@ -17,7 +17,7 @@ from bayes_isa.kernels.curve import (
     running_integral,
 )
 from bayes_isa.kernels.design import Design, make_scratch, patient_of
-from bayes_isa.kernels.elementary import FASTMATH
+from bayes_isa.kernels.elementary import ENTRY
 from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.quadrature import ORDERS
 from bayes_isa.kernels.strips import LANES, weighted_sums
@@ -25,7 +25,7 @@ from bayes_isa.kernels.strips import LANES, weighted_sums
 NOTHING_KNOWN = np.empty(0)
 
 
-@njit(nogil=True, cache=True, fastmath=FASTMATH, error_model="numpy")
+@njit(nogil=True, cache=True, **ENTRY)
 def path(
     design: Design,
     shape: Shape,

@@ -29,7 +29,7 @@ from bayes_isa.kernels.curve import (
     only_panels,
 )
 from bayes_isa.kernels.design import Curve, Design, make_scratch, patient_of
-from bayes_isa.kernels.elementary import FASTMATH, INNER
+from bayes_isa.kernels.elementary import ENTRY, INNER
 from bayes_isa.kernels.growth import (
     drug_effect,
     effect_by_log_ec50,
@@ -284,7 +284,7 @@ def _of_patient(
     return cumulative, log_event
 
 
-@njit(nogil=True, cache=True, fastmath=FASTMATH, error_model="numpy")
+@njit(nogil=True, cache=True, **ENTRY)
 def trajectory(
     design: Design,
     shape: Shape,
