@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from bayes_isa.kernels.elementary import FASTMATH
+from bayes_isa.kernels.elementary import ENTRY, FASTMATH
 
 # Keeps the mean effect positive for a patient without any drug in the window; the map stays one-to-one.
 _LEAST_EFFECT = 1e-3
@@ -164,7 +164,7 @@ def _phi_by_open(psi, integrals, by_psi, by_k):
     by_k[2] = -at_b.by_k / at_b.value
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, **ENTRY)
 def phi_from_psi(
     window: Window, i: int, psi: np.ndarray, k: float, phi: np.ndarray, integrals: np.ndarray
 ) -> float:
@@ -185,7 +185,7 @@ def phi_from_psi(
     return -math.log(total)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, **ENTRY)
 def psi_from_phi(window: Window, i: int, phi: np.ndarray, k: float, psi: np.ndarray) -> None:
     """Inverse of `phi_from_psi`."""
     r = math.exp(phi[3])
@@ -209,7 +209,7 @@ def psi_from_phi(window: Window, i: int, phi: np.ndarray, k: float, psi: np.ndar
         psi[4] = phi[4]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, **ENTRY)
 def phi_by_psi(
     window: Window,
     i: int,

@@ -17,6 +17,7 @@ from numba import njit
 from numba.extending import overload
 
 from bayes_isa.kernels.bend import bent, unbent
+from bayes_isa.kernels.elementary import ENTRY
 from bayes_isa.kernels.response import N_INTEGRALS, Window, phi_by_psi, phi_from_psi, psi_from_phi
 
 
@@ -174,7 +175,7 @@ def _compiled_by_spread(spread, weight, to_weight, to_precision, to_spread):
     return by_precision
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, **ENTRY)
 def unwhiten(
     window: Window,
     whitening: Whitening,
@@ -194,7 +195,7 @@ def unwhiten(
     unwhiten_halfway(window, whitening, eps, mean, spread, k, phi, log_jacobian, halfway)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, **ENTRY)
 def unwhiten_halfway(
     window: Window,
     whitening: Whitening,
@@ -244,7 +245,7 @@ def _unwhitened(d, window, whitening, at, outputs):
         log_jacobian[i] = math.log(volume) + phi_from_psi(window, i, psi, k, phi[i], halfway.integrals[i])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, **ENTRY)
 def whiten(
     window: Window,
     whitening: Whitening,
@@ -270,7 +271,7 @@ def whiten(
             eps[i, x] = unbent(value, whitening.below[i, x], whitening.above[i, x])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, **ENTRY)
 def unwhiten_pullback(
     window: Window,
     whitening: Whitening,

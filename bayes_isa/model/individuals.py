@@ -185,7 +185,7 @@ def fill_by_phi(given, phi, first, last, room, value, by_phi):
         value[i] = given.power * (room.marker[i] + room.survival[i]) - 0.5 * square
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def fill_by_psi(given, window, psi, first, last, room, phi, of_phi, by_phi, value, by_psi):
     """Of patients first to last - 1 at psi: fills their rows of phi, `fill_by_phi` there, and the same for psi."""
     d = psi.shape[1]
