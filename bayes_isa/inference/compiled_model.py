@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 import pymc as pm
+import pytensor
 from numba import carray, cfunc, from_dtype, types
 from numba.core.errors import NumbaWarning
 from numba.core.imputils import impl_ret_borrowed
@@ -37,10 +38,13 @@ def compiled_model(model: pm.Model) -> Any:
     import nutpie
 
     starts = initial_points(model)
-    try:
-        return _compiled(model, **starts)
-    except (AttributeError, ImportError, TypeError):  # a nutpie built otherwise
-        return nutpie.compile_pymc_model(model, backend="numba", **starts)
+    # Free to contract and reorder, the compiler rounds in one way what it compiles now and in another what it loads
+    # later: a seed would give other draws in the first run than in all others. What is not in kernels costs little.
+    with pytensor.config.change_flags(numba__fastmath=False):
+        try:
+            return _compiled(model, **starts)
+        except (AttributeError, ImportError, TypeError):  # a nutpie built otherwise
+            return nutpie.compile_pymc_model(model, backend="numba", **starts)
 
 
 def _compiled(model: pm.Model, initial_points: Any, jitter_rvs: Any) -> Any:
