@@ -56,6 +56,10 @@ class FarRegions:
     phi: np.ndarray
     weighty: np.ndarray
 
+    def of(self, patients: np.ndarray) -> FarRegions:
+        """Those of some patients."""
+        return FarRegions(self.phi[:, patients], self.weighty[:, patients])
+
 
 def far_regions(pilot: Pilot, near: IndividualDraws, seed: int) -> list[FarRegions]:
     """Where chains come to rest that start from draws of much flatter posteriors; draws of somewhat flatter ones."""
@@ -69,9 +73,9 @@ def far_regions(pilot: Pilot, near: IndividualDraws, seed: int) -> list[FarRegio
         for number, phi in enumerate(starts)
     ]
     tails = pilot.copy(seed + 1 + _STARTS).draw(population, _TAILS, _WARMTH).phi
-    level = near.density(near.phi[[0, -1]]).max(axis=0)
+    level = near.density(near.phi[[0, -1]])[0].max(axis=0)
     regions = (np.concatenate(ends), tails)
-    return [FarRegions(phi, near.density(phi) > level - _FALL) for phi in regions]
+    return [FarRegions(phi, near.density(phi)[0] > level - _FALL) for phi in regions]
 
 
 def drawn_in(

@@ -146,7 +146,7 @@ def fall_of(coordinates: Coordinates, draws: IndividualDraws) -> Fall:
             _unwhiten_sets(window, whitening, eps, *at, first, last, phi, log_jacobian)
 
         in_threads(fill, even_parts(len(eps)))
-        return draws.density(phi) + log_jacobian
+        return draws.density(phi)[0] + log_jacobian
 
     base = log_density(np.zeros((1, *whitening.pull.shape)))
 

@@ -131,7 +131,7 @@ def _draws(data: JointData, pilot: Pilot, population: Population) -> IndividualD
     draws, given = pilot.draw(population, _FINAL_DRAWS), given_at(data, population)
     kept = slice(None, None, _KEPT)
     return IndividualDraws(
-        population, lambda phi: densities(given, phi).value, draws.phi[kept], draws.by_phi[kept]
+        population, lambda phi: densities(given, phi)[:2], draws.phi[kept], draws.by_phi[kept]
     )
 
 

@@ -26,8 +26,8 @@ _SCALES = np.array([0.7, 0.85, 1.0, 1.2, 1.4])
 _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
 
 
-# Log-densities (point, n_patients) at points phi (point, n_patients, d), up to a constant.
-Density = Callable[[np.ndarray], np.ndarray]
+# Log-densities (point, n_patients), up to a constant, at points phi (point, n_patients, d), and their gradients.
+Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,11 @@ class IndividualDraws:
         """Those of some patients."""
         everyone = self.phi.shape[1]
 
-        def density(phi: np.ndarray) -> np.ndarray:
+        def density(phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             at = np.full((len(phi), everyone, phi.shape[2]), np.nan)  # passed over
             at[:, patients] = phi
-            return self.density(at)[:, patients]
+            value, by_phi = self.density(at)
+            return value[:, patients], by_phi[:, patients]
 
         population = replace(self.population, mean=self.population.mean[patients])
         return IndividualDraws(population, density, self.phi[:, patients], self.by_phi[:, patients])

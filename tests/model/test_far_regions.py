@@ -66,7 +66,7 @@ def test_both_explanations_of_late_measurements_are_found(data: JointData, popul
         pilot = pilot.at(start, population.k, seed=1)
         bulk = pilot.draw(population, 50)
         given = given_at(data, population)
-        near = IndividualDraws(population, lambda phi: densities(given, phi).value, bulk.phi, bulk.by_phi)
+        near = IndividualDraws(population, lambda phi: densities(given, phi)[:2], bulk.phi, bulk.by_phi)
         # One in five chains ends in the bulk, so that one search of six chains may find none.
         searches = [far_regions(pilot, near, seed)[0] for seed in (2, 3)]
     assert (marker_terms(data, population, bulk.phi) > OUTLIERS).all()
@@ -110,7 +110,7 @@ def gaussian(plain: Coordinates, population: Population) -> IndividualDraws:
     for j in range(D):
         move = step * np.eye(D)[j]
         by_phi[..., j] = (density(phi + move) - density(phi - move)) / (2.0 * step)
-    return IndividualDraws(population, density, phi, by_phi)
+    return IndividualDraws(population, lambda phi: (density(phi), np.zeros_like(phi)), phi, by_phi)
 
 
 def at(eps: float, plain: Coordinates, population: Population) -> np.ndarray:
@@ -146,12 +146,13 @@ def test_a_region_that_is_narrow_is_not_drawn_in_further_than_steps_bear(
     given = (plain.window, plain.whitening)
     at_population = (population.mean, population.omega, population.k)
 
-    def with_narrow_region(phi: np.ndarray) -> np.ndarray:
+    def with_narrow_region(phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         eps = np.empty_like(phi)
         for point, place in zip(phi, eps, strict=True):
             whiten(*given, point, *at_population, place)
         away = np.abs(eps[..., 1])
-        return draws.density(phi) - np.where(away > 15.0, 0.5 * (curvature - 1.0) * (away - x) ** 2, 0.0)
+        narrow = np.where(away > 15.0, 0.5 * (curvature - 1.0) * (away - x) ** 2, 0.0)
+        return draws.density(phi)[0] - narrow, np.zeros_like(phi)
 
     narrow = replace(draws, density=with_narrow_region)
     far = FarRegions(at(x, plain, population)[None], np.ones((1, len(IDS)), dtype=bool))
@@ -198,7 +199,9 @@ def test_a_wall_bend_gives_way_where_a_valley_runs_on_and_nowhere_else(
 def test_a_price_too_high_is_not_paid(plain: Coordinates, population: Population) -> None:
     """Bends that make a standard normal far from normal are refused where scores are at their least."""
     draws = gaussian(plain, population)
-    flat_far_out = replace(draws, density=lambda phi: np.fmax(draws.density(phi), -1e3))
+    flat_far_out = replace(
+        draws, density=lambda phi: (np.fmax(draws.density(phi)[0], -1e3), np.zeros_like(phi))
+    )
     score = np.full(len(IDS), 1e-3)
     far = FarRegions(at(1e4, plain, population)[None], np.ones((1, len(IDS)), dtype=bool))
     kept = drawn_in(replace(plain, score=score), [far], flat_far_out, draws)

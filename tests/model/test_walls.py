@@ -73,7 +73,7 @@ def draws_of(
             one = np.empty((N, D))
             unwhiten(*given, eps[s], *at, one, np.empty(N))
             phi[s, i] = one[i]
-    return IndividualDraws(population, in_phi, phi, np.zeros_like(phi))
+    return IndividualDraws(population, lambda phi: (in_phi(phi), np.zeros_like(phi)), phi, np.zeros_like(phi))
 
 
 def normal(eps: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ def test_coordinates_of_the_population_serve_where_no_others_can(
     """Draws that say nothing, as of a chain that never moved: no candidate is usable, and that is told by the score."""
     stuck = IndividualDraws(
         population,
-        lambda phi: np.zeros(phi.shape[:2]),
+        lambda phi: (np.zeros(phi.shape[:2]), np.zeros_like(phi)),
         np.broadcast_to(population.mean, (200, N, D)).copy(),
         np.full((200, N, D), np.nan),
     )
