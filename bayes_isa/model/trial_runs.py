@@ -25,7 +25,6 @@ from bayes_isa.model.whitenings import Coordinates, IndividualDraws
 # The step that a fit of 201 patients settles at, and half of its trajectories: from any place to across the posterior.
 _STEP = 0.155
 _STEPS = 16
-_EVERY = 2  # of the draws, the starts
 # Errors of the energy, which a good trajectory keeps to within some tenths, and what they cost. At the last a sampler
 # calls a trajectory divergent.
 _WRONG = (3.0, 1000.0)
@@ -34,7 +33,10 @@ _COST = (1.0, 9.0)
 # out of the common, the last hold some per cent of a posterior at the most.
 _NEAR, _WIDE, _FAR = 1.0, 0.3, 0.05
 _MORE = 0.1  # the difference that decides: one trajectory from a far region may be chance
-_CONTEST = 20.0  # ratio of scores up to which the rougher of two coordinates is tried
+# Put to the trial are coordinates of at least this score, as few trajectories go wrong in others, and rivals that are
+# worse or better by no more than this factor.
+_ROUGH = 5.0
+_CONTEST = 20.0
 _SEED = 11
 
 
@@ -47,7 +49,7 @@ def with_better_runs(
 ) -> Coordinates:
     """For each patient the coordinates in which trajectories go less wrong, of equal ones those of the lower score."""
     usable, lower = np.isfinite(rivals.score), rivals.score < coordinates.score
-    tried = np.flatnonzero(usable & _comparable(coordinates.score, rivals.score))
+    tried = np.flatnonzero(usable & _contested(coordinates.score, rivals.score))
     given, other = (
         _cost(each.of(tried), near.of(tried), wide.of(tried), [region.of(tried) for region in far])
         for each in (coordinates, rivals)
@@ -58,15 +60,17 @@ def with_better_runs(
     return coordinates.with_those(taken, rivals.of(taken))
 
 
-def _comparable(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.isfinite(one) & (np.maximum(one, other) < _CONTEST * np.minimum(one, other))
+def _contested(score: np.ndarray, rival: np.ndarray) -> np.ndarray:
+    """Where scores alone do not decide."""
+    close = np.maximum(score, rival) < _CONTEST * np.minimum(score, rival)
+    return np.isfinite(score) & (score > _ROUGH) & close
 
 
 def _cost(
     coordinates: Coordinates, near: IndividualDraws, wide: IndividualDraws, far: Sequence[FarRegions]
 ) -> np.ndarray:
     """What trajectories from draws and from far regions cost that go wrong, (n_patients,)."""
-    runs = [(_NEAR, near, near.phi[::_EVERY], True), (_WIDE, wide, wide.phi[::_EVERY], True)]
+    runs = [(_NEAR, near, near.phi, True), (_WIDE, wide, wide.phi, True)]
     # The wide population's posterior, as it is in the far regions of some patients that others give way.
     runs += [(_FAR, wide, region.phi, region.weighty) for region in far]
     cost = np.zeros(len(coordinates.score))

@@ -43,7 +43,8 @@ def draws(data: JointData) -> IndividualDraws:
 
 @pytest.fixture(scope="module")
 def good(data: JointData, draws: IndividualDraws) -> Coordinates:
-    return whitened(response_windows(data)[0], [draws])[0]
+    """As rough as to be put to the trial."""
+    return replace(whitened(response_windows(data)[0], [draws])[0], score=np.full(N, 20.0))
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,16 @@ def test_equal_ones_are_told_apart_by_their_scores(
     np.testing.assert_allclose(
         chosen.whitening.scale / good.whitening.scale, np.where(factor < 1, 1.001, 1.0)[:, None] * np.ones(5)
     )
+
+
+def test_scores_alone_decide_where_they_are_far_apart_or_good(
+    good: Coordinates, draws: IndividualDraws, far: FarRegions
+) -> None:
+    bad = stretched(good, 40.0)
+    for score, rival in ((20.0, 0.5), (2.0, 1.0)):
+        given = replace(good, score=np.full(N, score))
+        chosen = with_better_runs(given, replace(bad, score=np.full(N, rival)), draws, draws, [far])
+        np.testing.assert_array_equal(chosen.whitening.scale, bad.whitening.scale)
 
 
 def test_unusable_rivals_are_never_taken_and_unusable_coordinates_always_left(
