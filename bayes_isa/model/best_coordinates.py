@@ -12,7 +12,7 @@ from bayes_isa.kernels.response import Window
 from bayes_isa.kernels.whitening import Whitening
 from bayes_isa.model.far_regions import FarRegions, drawn_in
 from bayes_isa.model.population import Population
-from bayes_isa.model.trial_runs import with_better_runs
+from bayes_isa.model.trial_runs import closed_where_open_explode
 from bayes_isa.model.walls import bent_at_walls, judged
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws, bent_to, better, score_of, whitened
 from bayes_isa.model.windows import map_all, psi_all
@@ -28,39 +28,27 @@ def best_coordinates(
 
     `near` are draws at about the population's posterior mean, `wide` at one with wider omegas: coordinates must do at
     both, for the sampler goes from one to the other. `far` are places that must lie near. The last window is for
-    patients who are open in it and rough in the others; trial runs tell which of the two serves better.
+    patients who are open in it and rough in the others; which of the draws coordinates are fitted to is left open
+    there: some posteriors look simpler from one side. Trial runs have the last word on it.
     """
     *closed, last = windows
     both = (near, wide)
     uninformed = _uninformed(last, near.population)
     best = replace(uninformed, score=np.full(last.open.shape, np.inf))
-    best = better(best, judged(bent_at_walls(_best_of(closed, both), both), both))
+    best_closed = judged(bent_at_walls(_best_of(closed, both), both), both)
+    best = better(best, best_closed)
+    for fitted_to in ((near,), both, (wide,)):
+        rough = np.flatnonzero(last.open & (best.score > _SMOOTH))
+        candidate = _best_of([last.of(rough)], _of(fitted_to, rough))
+        # Walls and cliffs cost most: looked for only where a candidate is ahead without them.
+        ahead = candidate.score < best.score[rough]
+        rough, candidate = rough[ahead], candidate.of(ahead)
+        best = _with_better(best, bent_at_walls(candidate, _of(fitted_to, rough)), rough, both)
     rough = np.flatnonzero(best.score > _SMOOTH)
     best = _with_better(best, uninformed.of(rough), rough, both)
-    rough = np.flatnonzero(last.open & (best.score > _SMOOTH))
-    if rough.size:
-        near_rough, wide_rough, far_rough = near.of(rough), wide.of(rough), [each.of(rough) for each in far]
-        rivals = _best_open(last.of(rough), near_rough, wide_rough)
-        rivals = drawn_in(rivals, far_rough, near_rough, wide_rough)
     best = drawn_in(best, far, near, wide)
-    if rough.size:
-        rivals = with_better_runs(best.of(rough), rivals, near_rough, wide_rough, far_rough)
-        best = best.with_those(rough, rivals)
+    best = closed_where_open_explode(best, best_closed, near, wide, far)
     return replace(best, score=np.where(np.isfinite(best.score), score_of(best, (near,)), np.inf))
-
-
-def _best_open(window: Window, near: IndividualDraws, wide: IndividualDraws) -> Coordinates:
-    """The best in the open window; to which draws they are fitted is left open: some look simpler from one side."""
-    both = (near, wide)
-    start = _uninformed(window, near.population)
-    best = replace(start, score=np.full(len(start.score), np.inf))
-    for fitted_to in ((near,), both, (wide,)):
-        candidate = _best_of([window], fitted_to)
-        # Walls and cliffs cost most: looked for only where a candidate is ahead without them.
-        ahead = np.flatnonzero(candidate.score < best.score)
-        bent = bent_at_walls(candidate.of(ahead), _of(fitted_to, ahead))
-        best = _with_better(best, bent, ahead, both)
-    return best
 
 
 def _with_better(

@@ -1,7 +1,8 @@
 """Trial runs: short trajectories of a sampler in given coordinates, and how many of them go wrong.
 
-The last word where two coordinates are rivals. Roughness tells what a step costs where draws lie and cliffs what stands
-around them; that one step in a thousand on the way back from a far region explodes, only going there shows.
+The last word on open coordinates, in which growth is exponential twice over. Roughness tells what a step costs where
+draws lie and cliffs what stands around them; that one trajectory in ten explodes on the way back from a far region,
+only going there shows.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from bayes_isa.kernels.whitening import (
     unwhiten_pullback,
     whiten,
 )
-from bayes_isa.model.far_regions import FarRegions
+from bayes_isa.model.far_regions import FarRegions, drawn_in
 from bayes_isa.model.threads import even_parts, in_threads
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws
 
@@ -32,38 +33,32 @@ _COST = (1.0, 9.0)
 # What trajectories from draws near the estimate, at a wide population and from a far region count for: the second are
 # out of the common, the last hold some per cent of a posterior at the most.
 _NEAR, _WIDE, _FAR = 1.0, 0.3, 0.05
-_MORE = 0.1  # the difference that decides: one trajectory from a far region may be chance
-# Put to the trial are coordinates of at least this score, as few trajectories go wrong in others, and rivals that are
-# worse or better by no more than this factor.
+# What trajectories in open coordinates cost more where closed ones are taken, though scores speak for the open: about
+# one that diverges on the way back from a far region, or one in two hundred near the bulk that goes wrong.
+_MORE = 0.4
+# Trajectories go wrong in hardly any of a lower score; closed ones of a score so many times as high are no rivals.
 _ROUGH = 5.0
-_CONTEST = 20.0
+_NO_RIVAL = 20.0
 _SEED = 11
 
 
-def with_better_runs(
-    coordinates: Coordinates,
-    rivals: Coordinates,
+def closed_where_open_explode(
+    best: Coordinates,
+    closed: Coordinates,
     near: IndividualDraws,
     wide: IndividualDraws,
     far: Sequence[FarRegions],
 ) -> Coordinates:
-    """For each patient the coordinates in which trajectories go less wrong, of equal ones those of the lower score."""
-    usable, lower = np.isfinite(rivals.score), rivals.score < coordinates.score
-    tried = np.flatnonzero(usable & _contested(coordinates.score, rivals.score))
-    given, other = (
-        _cost(each.of(tried), near.of(tried), wide.of(tried), [region.of(tried) for region in far])
-        for each in (coordinates, rivals)
-    )
-    decided = np.abs(other - given) >= _MORE
-    lower[tried[decided]] = (other < given)[decided]
-    taken = np.flatnonzero(usable & lower)
-    return coordinates.with_those(taken, rivals.of(taken))
-
-
-def _contested(score: np.ndarray, rival: np.ndarray) -> np.ndarray:
-    """Where scores alone do not decide."""
-    close = np.maximum(score, rival) < _CONTEST * np.minimum(score, rival)
-    return np.isfinite(score) & (score > _ROUGH) & close
+    """The best coordinates, but the closed ones where trajectories go wrong more often in the best, open ones."""
+    rival = np.isfinite(closed.score) & (closed.score < _NO_RIVAL * best.score)
+    tried = np.flatnonzero(best.window.open & (best.score > _ROUGH) & rival)
+    if not tried.size:
+        return best
+    draws = near.of(tried), wide.of(tried)
+    regions = [region.of(tried) for region in far]
+    rivals = drawn_in(closed.of(tried), regions, *draws)
+    worse = _cost(best.of(tried), *draws, regions) - _cost(rivals, *draws, regions) >= _MORE
+    return best.with_those(tried[worse], rivals.of(worse))
 
 
 def _cost(
