@@ -65,9 +65,12 @@ def _cost(
     coordinates: Coordinates, near: IndividualDraws, wide: IndividualDraws, far: Sequence[FarRegions]
 ) -> np.ndarray:
     """What trajectories from draws and from far regions cost that go wrong, (n_patients,)."""
-    runs = [(_NEAR, near, near.phi, True), (_WIDE, wide, wide.phi, True)]
-    # The wide population's posterior, as it is in the far regions of some patients that others give way.
-    runs += [(_FAR, wide, region.phi, region.weighty) for region in far]
+    runs: list[tuple[float, IndividualDraws, np.ndarray, np.ndarray | bool]] = [
+        (_NEAR, near, near.phi, True),
+        (_WIDE, wide, wide.phi, True),
+        # The wide population's posterior, as it is in the far regions of some patients that others give way.
+        *((_FAR, wide, region.phi, region.weighty) for region in far),
+    ]
     cost = np.zeros(len(coordinates.score))
     for weight, draws, phi, counted in runs:
         error = _worst_error(coordinates, draws, phi)

@@ -23,7 +23,10 @@ np.save(sys.argv[1], fit["posterior"]["phi"].to_numpy())
 
 def phi_of_a_run(cache: Path, file: Path) -> bytes:
     """The individual parameters drawn by a process of its own, whose compiled code is kept in `cache`."""
-    caches = {"NUMBA_CACHE_DIR": str(cache / "numba"), "PYTENSOR_FLAGS": f"base_compiledir={cache / 'pytensor'}"}
+    caches = {
+        "NUMBA_CACHE_DIR": str(cache / "numba"),
+        "PYTENSOR_FLAGS": f"base_compiledir={cache / 'pytensor'}",
+    }
     subprocess.run([sys.executable, "-c", FIT, str(file)], check=True, env=os.environ | caches)
     return file.read_bytes()
 
