@@ -175,7 +175,6 @@ def _compiled_by_spread(spread, weight, to_weight, to_precision, to_spread):
     return by_precision
 
 
-@njit(nogil=True, cache=True, **ENTRY)
 def unwhiten(
     window: Window,
     whitening: Whitening,
@@ -191,7 +190,7 @@ def unwhiten(
     spread: SDs omega (d,) of independent random effects, or the precision W (d, d) of correlated ones.
     """
     n, d = eps.shape
-    halfway = halfway_in(np.empty(n * halfway_numbers(d)), n, d)
+    halfway = halfway_in.py_func(np.empty(n * halfway_numbers.py_func(d)), n, d)
     unwhiten_halfway(window, whitening, eps, mean, spread, k, phi, log_jacobian, halfway)
 
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bayes_isa.kernels.bend import values_at
-from bayes_isa.kernels.whitening import whiten
 from bayes_isa.model.pilot import Pilot
 from bayes_isa.model.walls import fall_of, judged, straightened
-from bayes_isa.model.whitenings import Coordinates, IndividualDraws
+from bayes_isa.model.whitenings import Coordinates, IndividualDraws, eps_at
 
 # The likelihood to this power: errors 2.6 times as large, so that chains pass from region to region.
 _HEAT = 0.15
@@ -107,10 +106,7 @@ def drawn_in(
 
 def _places(straight: Coordinates, far: FarRegions, draws: IndividualDraws) -> np.ndarray:
     """Where far regions of weight lie in coordinates without bends, (draw, n_patients, d); 0 for others."""
-    x = np.empty_like(far.phi)
-    at = (draws.population.mean, draws.population.spread, draws.population.k)
-    for phi, place in zip(far.phi, x, strict=True):
-        whiten(straight.window, straight.whitening, phi, *at, place)
+    x = eps_at(straight, draws.population, far.phi)
     return np.where(far.weighty[..., None] & np.isfinite(x), x, 0.0)
 
 

@@ -54,13 +54,12 @@ def update_individual(
     """
     typical, omega = population.typical.copy(), population.omega.copy()
     effects = dict(population.effects)
-    mean, left = draws.mean(axis=0), np.empty_like(draws)
+    mean, left, patients = draws.mean(axis=0), np.empty_like(draws), draws.shape[1]
     for j, name in enumerate(data.spec.individual):
         design, centre, sd = priors.design[j], priors.centre[j], priors.sd[j]
         precision = design.T @ design / omega[j] ** 2 + np.diag(sd**-2.0)
         solution = np.linalg.solve(precision, design.T @ mean[:, j] / omega[j] ** 2 + centre / sd**2)
         left[:, :, j] = draws[:, :, j] - design @ solution
-        patients = len(mean)
         square = np.mean(left[:, :, j] ** 2) * patients + _OF_PRIOR * priors.omega[j] ** 2
         typical[j] = np.exp(solution[0])
         effects[name] = solution[1:]

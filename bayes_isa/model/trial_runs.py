@@ -17,11 +17,10 @@ from bayes_isa.kernels.whitening import (
     halfway_numbers,
     unwhiten_halfway,
     unwhiten_pullback,
-    whiten,
 )
 from bayes_isa.model.far_regions import FarRegions, drawn_in
 from bayes_isa.model.threads import even_parts, in_threads
-from bayes_isa.model.whitenings import Coordinates, IndividualDraws
+from bayes_isa.model.whitenings import Coordinates, IndividualDraws, eps_at
 
 # The step that a fit of 201 patients settles at, and half of its trajectories: from any place to across the posterior.
 _STEP = 0.155
@@ -82,7 +81,7 @@ def _cost(
 def _worst_error(coordinates: Coordinates, draws: IndividualDraws, phi: np.ndarray) -> np.ndarray:
     """The largest error of the energy (start, n_patients) on a trajectory from each phi (start, n_patients, d)."""
     posterior = _Posterior(coordinates, draws, len(phi))
-    eps = posterior.start(phi)
+    eps = eps_at(coordinates, draws.population, phi)
     momentum = np.random.default_rng(_SEED).normal(size=eps.shape)
     worst = np.zeros(eps.shape[:2])
     with np.errstate(over="ignore", invalid="ignore"):  # trajectories that explode
@@ -109,13 +108,6 @@ class _Posterior:
         self.density = draws.density
         self.phi, self.log_jacobian = np.empty((sets, n, d)), np.empty((sets, n))
         self.halfway = np.empty((sets, n * halfway_numbers.py_func(d)))
-
-    def start(self, phi: np.ndarray) -> np.ndarray:
-        """The eps of phi."""
-        eps = np.empty(phi.shape)
-        for each, place in zip(np.ascontiguousarray(phi), eps, strict=True):
-            whiten(*self.given, each, self.mean, self.spread, self.k, place)
-        return eps
 
     def __call__(self, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         by_eps, at = np.empty(eps.shape), (self.mean, self.spread)

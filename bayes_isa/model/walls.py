@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numba import njit
 
-from bayes_isa.kernels.whitening import unwhiten
+from bayes_isa.kernels.whitening import halfway_in, halfway_numbers, unwhiten_halfway
 from bayes_isa.model.threads import even_parts, in_threads
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws, score_of, standardised_all
 
@@ -163,5 +163,7 @@ def fall_of(coordinates: Coordinates, draws: IndividualDraws) -> Fall:
 @njit(nogil=True, cache=True, error_model="numpy")
 def _unwhiten_sets(window, whitening, eps, mean, spread, k, first, last, phi, log_jacobian):
     """`unwhiten` of sets first to last - 1 of eps (set, n_patients, d)."""
+    _, n, d = eps.shape
+    scratch = halfway_in(np.empty(n * halfway_numbers(d)), n, d)
     for s in range(first, last):
-        unwhiten(window, whitening, eps[s], mean, spread, k, phi[s], log_jacobian[s])
+        unwhiten_halfway(window, whitening, eps[s], mean, spread, k, phi[s], log_jacobian[s], scratch)

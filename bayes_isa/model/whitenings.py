@@ -14,7 +14,7 @@ from numba import njit
 
 from bayes_isa.kernels.bend import from_bent
 from bayes_isa.kernels.response import N_INTEGRALS, Window, phi_by_psi, phi_from_psi, psi_from_phi
-from bayes_isa.kernels.whitening import Whitening
+from bayes_isa.kernels.whitening import Whitening, whiten
 from bayes_isa.model.population import Population
 from bayes_isa.model.threads import even_parts, in_threads
 from bayes_isa.model.windows import map_all
@@ -112,6 +112,15 @@ def score_of(coordinates: Coordinates, draws: Sequence[IndividualDraws]) -> np.n
 def _score(whitening: Whitening, x: np.ndarray, by_x: np.ndarray) -> np.ndarray:
     score = _roughness(x, by_x, whitening.scale, whitening.below, whitening.above)
     return np.where(np.isfinite(score), score, np.inf)
+
+
+def eps_at(coordinates: Coordinates, population: Population, phi: np.ndarray) -> np.ndarray:
+    """The coordinates eps of phi, (set, n_patients, d) both, at a population."""
+    eps = np.empty(phi.shape)
+    at = (population.mean, population.spread, population.k)
+    for each, place in zip(np.ascontiguousarray(phi), eps, strict=True):
+        whiten(coordinates.window, coordinates.whitening, each, *at, place)
+    return eps
 
 
 def standardised_all(
