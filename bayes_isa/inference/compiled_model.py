@@ -60,8 +60,9 @@ def _compiled(model: pm.Model, initial_points: Any, jitter_rvs: Any) -> Any:
     )
     n_dim, n_expanded, density, expand, start, shapes, transformed = parts._make_functions(
         model,
-        # A third of the time that rewriting the graph takes, and scalars and short vectors gain nothing by it.
-        mode=get_mode("NUMBA").excluding("inplace"),
+        # Most of the time that rewriting the graph takes. The density is canonical before its gradient is taken, and
+        # scalars and short vectors gain nothing by working in place.
+        mode=get_mode("NUMBA").excluding("canonicalize", "inplace"),
         compute_grad=True,
         join_expanded=True,
         pymc_initial_point_fn=parts._wrap_with_lock(starts),

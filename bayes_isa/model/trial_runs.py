@@ -10,16 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
-from bayes_isa.kernels.whitening import (
-    halfway_in,
-    halfway_numbers,
-    unwhiten_halfway,
-    unwhiten_pullback,
-)
 from bayes_isa.model.far_regions import FarRegions, drawn_in
-from bayes_isa.model.threads import even_parts, in_threads
+from bayes_isa.model.posterior_in_eps import PosteriorInEps
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws, eps_at
 
 # The step that a fit of 201 patients settles at, and half of its trajectories: from any place to across the posterior.
@@ -80,7 +73,7 @@ def _cost(
 
 def _worst_error(coordinates: Coordinates, draws: IndividualDraws, phi: np.ndarray) -> np.ndarray:
     """The largest error of the energy (start, n_patients) on a trajectory from each phi (start, n_patients, d)."""
-    posterior = _Posterior(coordinates, draws, len(phi))
+    posterior = PosteriorInEps(coordinates, draws).with_gradient
     eps = eps_at(coordinates, draws.population, phi)
     momentum = np.random.default_rng(_SEED).normal(size=eps.shape)
     worst = np.zeros(eps.shape[:2])
@@ -95,52 +88,3 @@ def _worst_error(coordinates: Coordinates, draws: IndividualDraws, phi: np.ndarr
             error = np.abs(value - 0.5 * np.sum(momentum**2, axis=2) - energy)
             worst = np.maximum(worst, np.where(np.isnan(error), np.inf, error))
     return worst
-
-
-class _Posterior:
-    """Log-density and gradient of eps (set, n_patients, d) that draws are from, in some coordinates."""
-
-    def __init__(self, coordinates: Coordinates, draws: IndividualDraws, sets: int) -> None:
-        n, d = coordinates.whitening.pull.shape
-        population = draws.population
-        self.given = (coordinates.window, coordinates.whitening)
-        self.mean, self.spread, self.k = population.mean, population.spread, population.k
-        self.density = draws.density
-        self.phi, self.log_jacobian = np.empty((sets, n, d)), np.empty((sets, n))
-        self.halfway = np.empty((sets, n * halfway_numbers.py_func(d)))
-
-    def __call__(self, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        by_eps, at = np.empty(eps.shape), (self.mean, self.spread)
-
-        def forward(first: int, last: int) -> None:
-            _unwhiten(*self.given, eps, *at, self.k, first, last, self.phi, self.log_jacobian, self.halfway)
-
-        in_threads(forward, even_parts(len(eps)))
-        value, by_phi = self.density(self.phi)
-
-        def back(first: int, last: int) -> None:
-            _pull_back(*self.given, *at, self.halfway, by_phi, first, last, by_eps)
-
-        in_threads(back, even_parts(len(eps)))
-        return value + self.log_jacobian, by_eps
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _unwhiten(window, whitening, eps, mean, spread, k, first, last, phi, log_jacobian, halfway):
-    """`unwhiten_halfway` of sets first to last - 1."""
-    _, n, d = eps.shape
-    for s in range(first, last):
-        kept = halfway_in(halfway[s], n, d)
-        unwhiten_halfway(window, whitening, eps[s], mean, spread, k, phi[s], log_jacobian[s], kept)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _pull_back(window, whitening, mean, spread, halfway, by_phi, first, last, by_eps):
-    """`unwhiten_pullback` of sets first to last - 1, log Jacobian included."""
-    _, n, d = by_phi.shape
-    by_mean, by_spread, one = np.empty(mean.shape), np.empty(spread.shape), np.ones(n)
-    for s in range(first, last):
-        kept = halfway_in(halfway[s], n, d)
-        unwhiten_pullback(
-            window, whitening, mean, spread, kept, by_phi[s], one, by_eps[s], by_mean, by_spread
-        )

@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numba import njit
 
-from bayes_isa.kernels.whitening import halfway_in, halfway_numbers, unwhiten_halfway
-from bayes_isa.model.threads import even_parts, in_threads
+from bayes_isa.model.posterior_in_eps import PosteriorInEps
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws, score_of, standardised_all
 
 # A wall: at this many SDs from the centre along an axis the density has fallen this many times as far as a normal's.
@@ -136,19 +134,8 @@ def straightened(coordinates: Coordinates) -> Coordinates:
 
 def fall_of(coordinates: Coordinates, draws: IndividualDraws) -> Fall:
     """How far the log-density that the draws are from has fallen at points eps from its value at 0."""
-    window, whitening, population = coordinates.window, coordinates.whitening, draws.population
-
-    def log_density(eps: np.ndarray) -> np.ndarray:
-        phi, log_jacobian = np.empty_like(eps), np.empty(eps.shape[:2])
-        at = (population.mean, population.spread, population.k)
-
-        def fill(first: int, last: int) -> None:
-            _unwhiten_sets(window, whitening, eps, *at, first, last, phi, log_jacobian)
-
-        in_threads(fill, even_parts(len(eps)))
-        return draws.density(phi)[0] + log_jacobian
-
-    base = log_density(np.zeros((1, *whitening.pull.shape)))
+    log_density = PosteriorInEps(coordinates, draws).log_density
+    base = log_density(np.zeros((1, *coordinates.whitening.pull.shape)))
 
     def fall(points: np.ndarray) -> np.ndarray:
         # A curve that overflows falls without end.
@@ -158,12 +145,3 @@ def fall_of(coordinates: Coordinates, draws: IndividualDraws) -> Fall:
         return np.where(np.isnan(fallen), np.inf, fallen)
 
     return fall
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _unwhiten_sets(window, whitening, eps, mean, spread, k, first, last, phi, log_jacobian):
-    """`unwhiten` of sets first to last - 1 of eps (set, n_patients, d)."""
-    _, n, d = eps.shape
-    scratch = halfway_in(np.empty(n * halfway_numbers(d)), n, d)
-    for s in range(first, last):
-        unwhiten_halfway(window, whitening, eps[s], mean, spread, k, phi[s], log_jacobian[s], scratch)
