@@ -23,7 +23,13 @@ def made_up(rng: np.random.Generator, chains: int = CHAINS, draws: int = DRAWS) 
             "beta_M0": ((*dims, "covariate_M0"), rng.normal(size=(chains, draws, 2))),
             "phi": ((*dims, "patient", "parameter"), rng.normal(size=(chains, draws, PATIENTS, 2))),
         },
-        coords={"covariate_M0": ["non_igg", "log_albumin"], "chain": range(chains), "draw": range(draws)},
+        coords={
+            "covariate_M0": ["non_igg", "log_albumin"],
+            "patient": ["001", "002", "003"],
+            "parameter": ["KL", "KD"],
+            "chain": range(chains),
+            "draw": range(draws),
+        },
     )
     stats = xr.Dataset(
         {
@@ -78,7 +84,9 @@ def test_a_shifted_individual_fails(rng: np.random.Generator) -> None:
     fit = made_up(rng)
     phi = fit["posterior"]["phi"].to_numpy().copy()
     phi[0, :, 1, 0] += 3.0
-    assert checks_of(diagnose(changed(fit, "posterior", "phi", phi))) == {("largest R-hat", "phi")}
+    assert checks_of(diagnose(changed(fit, "posterior", "phi", phi))) == {
+        ("largest R-hat", "phi of patient 002 (KL)")
+    }
 
 
 def test_sticky_draws_fail_on_effective_sample_size(rng: np.random.Generator) -> None:
@@ -104,6 +112,23 @@ def test_divergences_fail_above_their_limit(rng: np.random.Generator) -> None:
     assert diagnose(fit, limits=Limits(divergences=0.01)).ok
 
 
+def test_divergences_of_one_chain_name_it(rng: np.random.Generator) -> None:
+    diverging = np.zeros((CHAINS, DRAWS), dtype=bool)
+    diverging[2, 100:150] = True
+    diverging[0, 7] = True
+    diagnosis = diagnose(changed(made_up(rng), "sample_stats", "diverging", diverging))
+    assert checks_of(diagnosis) == {("share of divergent draws", "chain 2, which has 50 of 51")}
+    assert "another seed" in str(diagnosis)
+
+
+def test_an_energy_without_bounds_fails(rng: np.random.Generator) -> None:
+    fit = made_up(rng)
+    energy = fit["sample_stats"]["energy"].to_numpy().copy()
+    energy[1, 3:5] = 1e200, -1e200
+    diagnosis = diagnose(changed(fit, "sample_stats", "energy", energy))
+    assert ("E-BFMI", "all chains") in checks_of(diagnosis)
+
+
 def test_an_energy_that_wanders_fails(rng: np.random.Generator) -> None:
     energy = np.cumsum(rng.normal(size=(CHAINS, DRAWS)), axis=1)
     diagnosis = diagnose(changed(made_up(rng), "sample_stats", "energy", energy))
@@ -124,7 +149,8 @@ def test_nan_individuals_fail_and_do_not_crash(rng: np.random.Generator) -> None
     fit = made_up(rng)
     phi = fit["posterior"]["phi"].to_numpy().copy()
     phi[0, 0, 2, 1] = np.nan
-    assert ("largest R-hat", "phi") in checks_of(diagnose(changed(fit, "posterior", "phi", phi)))
+    whose = ("largest R-hat", "phi of patient 003 (KD)")
+    assert whose in checks_of(diagnose(changed(fit, "posterior", "phi", phi)))
 
 
 def test_a_constant_parameter_fails(rng: np.random.Generator) -> None:
