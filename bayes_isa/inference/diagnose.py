@@ -136,12 +136,12 @@ def _sampler_numbers(fit: xr.DataTree, individual: xr.Dataset) -> tuple[dict[str
 
 
 def _where_divergent(by_chain: xr.DataArray) -> str:
-    """The chain that has nearly all divergent draws, if one does."""
+    """All chains, and of them the one that has nearly all divergent draws, if one does."""
     worst, total = int(by_chain.to_numpy().argmax()), by_chain.sum().item()
     number = by_chain[worst].item()
     if by_chain.size < 2 or number < _NEARLY_ALL * total:
         return _ALL_CHAINS
-    return f"chain {by_chain.get_index('chain')[worst]}, which has {number} of {total}"
+    return f"{_ALL_CHAINS} ({number} of {total} in chain {by_chain.get_index('chain')[worst]})"
 
 
 def _largest_r_hat(individual: xr.Dataset) -> tuple[float, str]:
@@ -188,8 +188,8 @@ def _sampler_failures(numbers: dict[str, float], places: dict[str, str], bound: 
         )
     else:
         mend = (
-            "It went where the others did not and hardly came back; longer chains (--draws) or another seed show how "
-            "much there is, and R-hat of individual parameters whose place it is"
+            "That chain went where the others did not and hardly came back: longer chains (--draws) or another seed "
+            "show how much there is, R-hat of individual parameters in whose posterior"
         )
     checks = [
         ("share of divergent draws", "divergent_share", bound.divergences, True, mend),

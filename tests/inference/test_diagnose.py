@@ -117,7 +117,7 @@ def test_divergences_of_one_chain_name_it(rng: np.random.Generator) -> None:
     diverging[2, 100:150] = True
     diverging[0, 7] = True
     diagnosis = diagnose(changed(made_up(rng), "sample_stats", "diverging", diverging))
-    assert checks_of(diagnosis) == {("share of divergent draws", "chain 2, which has 50 of 51")}
+    assert checks_of(diagnosis) == {("share of divergent draws", "all chains (50 of 51 in chain 2)")}
     assert "another seed" in str(diagnosis)
 
 
