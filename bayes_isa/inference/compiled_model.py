@@ -20,7 +20,8 @@ from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 from pymc.initial_point import make_initial_point_fn
-from pytensor.compile.mode import get_mode
+from pytensor.compile.mode import Mode, get_mode
+from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 
 from bayes_isa.inference.starts import initial_points
 from bayes_isa.model.compiled import VECTOR, named
@@ -60,9 +61,7 @@ def _compiled(model: pm.Model, initial_points: Any, jitter_rvs: Any) -> Any:
     )
     n_dim, n_expanded, density, expand, start, shapes, transformed = parts._make_functions(
         model,
-        # Most of the time that rewriting the graph takes. The density is canonical before its gradient is taken, and
-        # scalars and short vectors gain nothing by working in place.
-        mode=get_mode("NUMBA").excluding("canonicalize", "inplace"),
+        mode=_mode(model.check_bounds),
         compute_grad=True,
         join_expanded=True,
         pymc_initial_point_fn=parts._wrap_with_lock(starts),
@@ -94,6 +93,23 @@ def _compiled(model: pm.Model, initial_points: Any, jitter_rvs: Any) -> Any:
         expand_func=expand,
         reparameterized_names=transformed,
     )
+
+
+def _mode(check_bounds: bool) -> Mode:
+    """PyTensor's numba mode with what takes most of rewriting's time left out.
+
+    The density is canonical before its gradient is taken, so that of the canonical forms only PyMC's own is wanted
+    again: a parameter out of its bounds makes a density of -inf, not an error. Scalars and short vectors gain nothing
+    by being worked on in place.
+    """
+    mode = get_mode("NUMBA").excluding("inplace")
+    every = mode.provided_optimizer
+    of_bounds = "local_check_parameter_to_ninf_switch" if check_bounds else "local_remove_check_parameter"
+    canonical = {"canonicalize": RewriteDatabaseQuery(include=[of_bounds])}
+    wanted = RewriteDatabaseQuery(
+        every.include, every.require, every.exclude, {**every.subquery, **canonical}
+    )
+    return Mode(linker=mode.linker, optimizer=wanted)
 
 
 def _density(function: Any, arrays: list[np.ndarray], n_dim: int) -> Any:
