@@ -15,7 +15,6 @@ from bayes_isa.inference.correlations import with_pairs
 from bayes_isa.inference.storage import population_variables
 
 _BLOCK_BYTES = 16e6  # half of phi of the published study at the default draws
-_ALL_CHAINS = "all chains"
 # Of five divergent draws, the fewest that fail at default settings, all are in one of four alike chains once in 256.
 _NEARLY_ALL = 0.9
 
@@ -116,7 +115,7 @@ def _population_table(population: xr.Dataset) -> pd.DataFrame:
 
 
 def _sampler_numbers(fit: xr.DataTree, individual: xr.Dataset) -> tuple[dict[str, float], dict[str, str]]:
-    """The sampler's numbers, and whose or where some of them are."""
+    """The sampler's numbers, and for some of them a place narrower than all chains."""
     stats = fit["sample_stats"].to_dataset()
     diverging = stats["diverging"]
     numbers = {
@@ -124,7 +123,9 @@ def _sampler_numbers(fit: xr.DataTree, individual: xr.Dataset) -> tuple[dict[str
         "divergences": float(diverging.sum()),
         "divergent_share": float(diverging.mean()),
     }
-    places = {"divergent_share": _where_divergent(diverging.sum("draw"))}
+    places = {}
+    if concentrated := _in_one_chain(diverging.sum("draw")):
+        places["divergent_share"] = concentrated
     if "energy" in stats:
         with np.errstate(over="ignore", invalid="ignore"):  # of a chain that went to 1e200: NaN, and fails
             numbers["min_e_bfmi"] = float(az.bfmi(stats[["energy"]])["energy"].min(skipna=False))
@@ -135,13 +136,13 @@ def _sampler_numbers(fit: xr.DataTree, individual: xr.Dataset) -> tuple[dict[str
     return numbers, places
 
 
-def _where_divergent(by_chain: xr.DataArray) -> str:
-    """All chains, and of them the one that has nearly all divergent draws, if one does."""
-    worst, total = int(by_chain.to_numpy().argmax()), by_chain.sum().item()
-    number = by_chain[worst].item()
-    if by_chain.size < 2 or number < _NEARLY_ALL * total:
-        return _ALL_CHAINS
-    return f"{_ALL_CHAINS} ({number} of {total} in chain {by_chain.get_index('chain')[worst]})"
+def _in_one_chain(divergences: xr.DataArray) -> str | None:
+    """Which of several chains has nearly all divergent draws (chain,), if one does."""
+    worst, total = int(divergences.to_numpy().argmax()), divergences.sum().item()
+    number = divergences[worst].item()
+    if divergences.size < 2 or total == 0 or number < _NEARLY_ALL * total:
+        return None
+    return f"all chains ({number} of {total} in chain {divergences.get_index('chain')[worst]})"
 
 
 def _largest_r_hat(individual: xr.Dataset) -> tuple[float, str]:
@@ -157,9 +158,8 @@ def _largest_r_hat(individual: xr.Dataset) -> tuple[float, str]:
         for first in range(0, patients, at_once):
             some = values.isel({dim: slice(first, first + at_once)}).load()
             r_hat = az.rhat(some.to_dataset())[name]
-            worst = np.unravel_index(
-                r_hat.fillna(np.inf).to_numpy().argmax(), r_hat.shape
-            )  # NaN must not pass
+            ranked = r_hat.fillna(np.inf).to_numpy()  # NaN draws must not pass
+            worst = np.unravel_index(ranked.argmax(), ranked.shape)
             patient, *rest = (r_hat.get_index(d)[at] for d, at in zip(r_hat.dims, worst, strict=True))
             whose = " ".join([f"{name} of patient {patient}", *(f"({label})" for label in rest)])
             found.append((r_hat[worst].item(), whose))
@@ -181,15 +181,15 @@ def _parameter_failures(table: pd.DataFrame, bound: Limits, *, chains: int) -> l
 
 
 def _sampler_failures(numbers: dict[str, float], places: dict[str, str], bound: Limits) -> list[Finding]:
-    if places["divergent_share"] == _ALL_CHAINS:
-        mend = (
-            "Raise target_accept above its default, 0.9 (0.95, 0.98); if they persist the posterior has a place the "
-            "sampler cannot enter"
-        )
-    else:
+    if "divergent_share" in places:
         mend = (
             "That chain went where the others did not and hardly came back: longer chains (--draws) or another seed "
             "show how much there is, R-hat of individual parameters in whose posterior"
+        )
+    else:
+        mend = (
+            "Raise target_accept above its default, 0.9 (0.95, 0.98); if they persist the posterior has a place the "
+            "sampler cannot enter"
         )
     checks = [
         ("share of divergent draws", "divergent_share", bound.divergences, True, mend),
@@ -209,7 +209,7 @@ def _sampler_failures(numbers: dict[str, float], places: dict[str, str], bound: 
         ),
     ]
     return [
-        Finding(check, places.get(key, _ALL_CHAINS), numbers[key], limit, remedy)
+        Finding(check, places.get(key, "all chains"), numbers[key], limit, remedy)
         for check, key, limit, upper, remedy in checks
         if key in numbers and not (numbers[key] <= limit if upper else numbers[key] >= limit)
     ]
