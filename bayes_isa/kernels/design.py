@@ -48,6 +48,12 @@ class Design(NamedTuple):
     )  # (n_measurements,) panels of the patient that end at or before the measurement
 
 
+_OFFSETS = ("panel_offset", "node_offset", "measurement_offset")
+_BY_PANEL = ("place",)
+_BY_NODE = ("node_weight", "node_day", "node_log_day", "node_effect", "node_dexamethasone")
+_BY_MEASUREMENT = ("measurement_day", "measurement_panel")
+
+
 class Patient(NamedTuple):
     """One patient's slice of a `Design`, with room for the kill rate."""
 
@@ -83,6 +89,33 @@ class Scratch(NamedTuple):
     sums: np.ndarray  # (4, slots) integrals over panels
     start: np.ndarray  # (slots,) what holds from the start of each panel
     running: np.ndarray  # (4, panels + 1) integrals up to the panels' ends, 0 first
+
+
+def of_patients(design: Design, chosen: np.ndarray) -> Design:
+    """The design of some patients, who get new numbers."""
+    panel_offset, panels = parts_of(design.panel_offset, chosen)
+    node_offset, nodes = parts_of(design.node_offset, chosen)
+    measurement_offset, measurements = parts_of(design.measurement_offset, chosen)
+    rows = {
+        **dict.fromkeys(_BY_PANEL, panels),
+        **dict.fromkeys(_BY_NODE, nodes),
+        **dict.fromkeys(_BY_MEASUREMENT, measurements),
+    }
+    own = {
+        name: array[rows.get(name, chosen)]
+        for name, array in design._asdict().items()
+        if name not in _OFFSETS
+    }
+    return Design(
+        **own, panel_offset=panel_offset, node_offset=node_offset, measurement_offset=measurement_offset
+    )
+
+
+def parts_of(offset: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets of the parts of some patients, one after another, and the rows that they consist of."""
+    counts = np.diff(offset)[chosen]
+    new = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return new, np.arange(new[-1]) + np.repeat(offset[chosen] - new[:-1], counts)
 
 
 @njit(inline="always")

@@ -19,6 +19,7 @@ from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.layout import ExposureAt, assemble
 from bayes_isa.kernels.path import NOTHING_KNOWN, path
 from bayes_isa.kernels.quadrature import ORDERS
+from bayes_isa.kernels.threads import in_turn
 from bayes_isa.kernels.timeline import Cuts, Timeline, first_cuts, subset
 
 _TIGHT = 1e-4
@@ -208,32 +209,42 @@ def _panel_changes(cuts: Cuts, task: _Task, reference: ReferenceParameters) -> I
     reference = reference.of(chosen)
     coarse, fine = own.design(local), own.design(local.bisected(np.ones(local.patient.size, dtype=bool)))
     change = _Change(local, own, coarse)
-    for number in range(reference.k.size):
-        halves = _ends(fine, own, reference, number)
-        whole = _ends(coarse, own, reference, number)
-        yield change(reference.phi[number], whole, (halves[0][1::2], halves[1][1::2]))
+
+    def ends(number: int) -> tuple[_Ends, _Ends]:
+        integral, hazard = _ends(fine, own, reference, number)
+        return _ends(coarse, own, reference, number), (integral[1::2], hazard[1::2])
+
+    for phi, (whole, halves) in zip(reference.phi, in_turn(ends, reference.k.size), strict=True):
+        yield change(phi, whole, halves)
 
 
 def _with_fewer_nodes(cuts: Cuts, task: _Task, reference: ReferenceParameters) -> tuple[Cuts, np.ndarray]:
     """The panels with as few nodes as the aim allows, and the errors (n_patients,) that this brings in."""
-    full = task.design(cuts)
-    exact = [_ends(full, task, reference, number) for number in range(reference.k.size)]
+    full, sets = task.design(cuts), reference.k.size
+    exact = list(in_turn(lambda number: _ends(full, task, reference, number), sets))
     change = _Change(cuts, task, full)
     starts = [_starts(integral, full.panel_offset[:-1]) for integral, _ in exact]
     lost = np.zeros((len(ORDERS), cuts.patient.size))
+
+    def ends(design: Design, known: bool) -> Iterator[tuple[np.ndarray, _Ends, _Ends]]:
+        """phi of each set, J and H of the design at it and the exact ones; `known`: J at panels' starts exact too."""
+
+        def own(number: int) -> _Ends:
+            return _ends(design, task, reference, number, starts[number] if known else NOTHING_KNOWN)
+
+        return zip(reference.phi, in_turn(own, sets), exact, strict=True)
+
     for rank, order in enumerate(ORDERS[1:], start=1):
         design = task.design(replace(cuts, order=np.full_like(cuts.order, order)))
-        for number, (at, start) in enumerate(zip(exact, starts, strict=True)):
-            # J from the full panels: each panel is to answer for itself alone
-            own = _ends(design, task, reference, number, start)
-            lost[rank] = np.maximum(lost[rank], change(reference.phi[number], own, at, all_hazards=True))
+        for phi, own, at in ends(design, known=True):  # each panel is to answer for itself alone
+            lost[rank] = np.maximum(lost[rank], change(phi, own, at, all_hazards=True))
     aim = np.full(task.timeline.n_patients, task.aim)
     for _ in range(_ATTEMPTS):
         fewer = replace(cuts, order=_lowest_orders(lost, cuts.patient, aim))
         design = task.design(fewer)
         error = np.zeros_like(aim)
-        for number, at in enumerate(exact):
-            of_panel = change(reference.phi[number], _ends(design, task, reference, number), at)
+        for phi, own, at in ends(design, known=False):
+            of_panel = change(phi, own, at)
             error = np.maximum(error, np.bincount(cuts.patient, of_panel, aim.size))
         if np.all(error <= task.aim):
             return fewer, error

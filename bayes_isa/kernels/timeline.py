@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayes_isa.kernels.design import parts_of
+
 # Cuts closer than a tenth of a second are one cut: dose and visit times carry rounding of that size.
 _SAME_TIME = 1e-6
 # On the panel that starts at day 0 time is t = end * u^4, u in (0, 1): it turns the hazard's t^(s-1) into a smooth
@@ -98,13 +100,12 @@ def first_cuts(timeline: Timeline, order: int) -> Cuts:
 
 def subset(timeline: Timeline, chosen: np.ndarray) -> Timeline:
     """The time line of some patients (breakpoints are no longer needed)."""
-    counts = np.diff(timeline.measurement_offset)[chosen]
-    rows = [np.arange(timeline.measurement_offset[i], timeline.measurement_offset[i + 1]) for i in chosen]
+    measurement_offset, rows = parts_of(timeline.measurement_offset, chosen)
     return Timeline(
         break_offset=np.zeros(chosen.size + 1, dtype=np.int64),
         break_day=np.empty(0),
-        measurement_offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        measurement_day=timeline.measurement_day[np.concatenate(rows)] if rows else np.empty(0),
+        measurement_offset=measurement_offset,
+        measurement_day=timeline.measurement_day[rows],
         event_day=timeline.event_day[chosen],
         entry_day=timeline.stretches[0][chosen],
         free_day=timeline.stretches[1][chosen],

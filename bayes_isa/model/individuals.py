@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from bayes_isa.kernels.design import Design
+from bayes_isa.kernels.design import Design, of_patients, parts_of
 from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.residual import Residual, measurement_term
 from bayes_isa.kernels.response import N_INTEGRALS, Window, phi_by_psi, phi_from_psi
+from bayes_isa.kernels.threads import THREADS, even_parts, in_threads
 from bayes_isa.kernels.trajectory import EVENT_PARTIALS, INDIVIDUAL, MARKER_PARTIALS, pull_back, trajectory
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.patient_terms import kernel_parameters, residual_of
 from bayes_isa.model.population import Population
-from bayes_isa.model.threads import THREADS, even_parts, in_threads
 
 # Columns of `Room.by_shared`.
 SHARED = ("k", "beta_link", "Te", "s", *Residual._fields)
@@ -243,6 +244,31 @@ def densities(given: Given, phi: np.ndarray) -> Densities:
     found = Densities(np.empty(size), np.empty_like(phi), np.empty(size), np.empty((*size, len(SHARED))))
     in_threads(lambda first, last: _fill_sets(given, phi, first, last, found), even_parts(len(phi)))
     return found
+
+
+@dataclass(frozen=True)
+class DensityOfPhi:
+    """Log-densities (set, n_patients) at sets of phi, with their gradients."""
+
+    given: Given
+
+    def __call__(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = densities(self.given, phi)
+        return found.value, found.by_phi
+
+    def of(self, patients: np.ndarray) -> DensityOfPhi:
+        """Those of some patients."""
+        given = self.given
+        _, measurements = parts_of(given.design.measurement_offset, patients)
+        few = given._replace(
+            design=of_patients(given.design, patients),
+            value=given.value[measurements],
+            below=given.below[measurements],
+            event=given.event[patients],
+            mean=given.mean[patients],
+            hazard_lp=given.hazard_lp[patients],
+        )
+        return DensityOfPhi(few)
 
 
 def density_of_psi(given: Given, window: Window) -> Density:

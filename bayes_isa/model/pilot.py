@@ -14,11 +14,11 @@ import numpy as np
 from numba import njit
 
 from bayes_isa.kernels.response import Window
+from bayes_isa.kernels.threads import in_threads
 from bayes_isa.model.gaussian import Gaussian, modes
 from bayes_isa.model.individuals import fill_by_psi, given_at, make_room, patient_parts
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population
-from bayes_isa.model.threads import in_threads
 from bayes_isa.model.windows import psi_all
 
 _LEAPFROGS = 4
@@ -62,6 +62,12 @@ class Pilot:
     def copy(self, seed: int) -> Pilot:
         """The same chains, to go on from here with random numbers of their own."""
         return replace(self, rng=np.random.default_rng(seed))
+
+    def only(self, patients: np.ndarray) -> Pilot:
+        """The chains of some patients; the others stand at NaN, and are passed over."""
+        others = np.ones(len(self.x), dtype=bool)
+        others[patients] = False
+        return replace(self, x=np.where(others[:, None], np.nan, self.x))
 
     def at(self, phi: np.ndarray, k: float, seed: int) -> Pilot:
         """The chains set to phi (n_patients, d), with random numbers of their own."""

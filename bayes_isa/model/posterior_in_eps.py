@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from bayes_isa.kernels.threads import even_parts, in_threads
 from bayes_isa.kernels.whitening import halfway_in, halfway_numbers, unwhiten_halfway, unwhiten_pullback
-from bayes_isa.model.threads import even_parts, in_threads
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws
 
 

@@ -31,6 +31,11 @@ _MORE = 0.4
 # Trajectories go wrong in hardly any of a lower score; closed ones of a score so many times as high are no rivals.
 _ROUGH = 5.0
 _NO_RIVAL = 20.0
+# A score that comes of cliffs all around: the closed ones are taken then unless they cost more by so much.
+_STEEP = 50.0
+_TIMES = (
+    4  # from each place, with other momenta: of hundreds of trajectories some go wrong in most that are bad
+)
 _SEED = 11
 
 
@@ -49,7 +54,8 @@ def closed_where_open_explode(
     draws = near.of(tried), wide.of(tried)
     regions = [region.of(tried) for region in far]
     rivals = drawn_in(closed.of(tried), regions, *draws)
-    worse = _cost(best.of(tried), *draws, regions) - _cost(rivals, *draws, regions) >= _MORE
+    margin = np.where(best.score[tried] > _STEEP, -_MORE, _MORE)
+    worse = _cost(best.of(tried), *draws, regions) - _cost(rivals, *draws, regions) >= margin
     return best.with_those(tried[worse], rivals.of(worse))
 
 
@@ -65,9 +71,10 @@ def _cost(
     ]
     cost = np.zeros(len(coordinates.score))
     for weight, draws, phi, counted in runs:
-        error = _worst_error(coordinates, draws, phi)
+        error = _worst_error(coordinates, draws, np.tile(phi, (_TIMES, 1, 1)))
+        error = error.reshape(_TIMES, *phi.shape[:2])
         for wrong, each in zip(_WRONG, _COST, strict=True):
-            cost += weight * each * np.sum((error > wrong) & counted, axis=0)
+            cost += weight * each * np.sum((error > wrong) & counted, axis=(0, 1)) / _TIMES
     return cost
 
 

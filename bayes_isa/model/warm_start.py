@@ -20,7 +20,7 @@ from bayes_isa.model.best_coordinates import best_coordinates
 from bayes_isa.model.far_regions import far_regions
 from bayes_isa.model.gaussian import modes
 from bayes_isa.model.horseshoe_effects import with_normal_effects
-from bayes_isa.model.individuals import densities, given_at
+from bayes_isa.model.individuals import DensityOfPhi, given_at
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.pilot import Pilot, stood_still
 from bayes_isa.model.population import Population, averaged, initial_population
@@ -55,6 +55,7 @@ _KEPT = 2
 _PLAUSIBLE = 48
 _SPREAD = 0.3  # log SD of what all patients share: posterior SDs are 0.05 to 0.3
 _SEED = 2023
+_REDRAWN = 100  # added to it for draws made anew: far regions take those before
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,12 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     near_draws = _draws(data, pilot.copy(_SEED + 1), near)
     wide_draws = _draws(data, pilot.copy(_SEED + 2), wide)
     far = far_regions(pilot, near_draws, _SEED + 3)
-    chosen = best_coordinates(windows, near_draws, wide_draws, far)
+
+    def redrawn(patients: np.ndarray, number: int) -> tuple[IndividualDraws, IndividualDraws]:
+        some, seed = pilot.only(patients), _SEED + _REDRAWN + 2 * number
+        return _draws(data, some.copy(seed), near), _draws(data, some.copy(seed + 1), wide)
+
+    chosen = best_coordinates(windows, near_draws, wide_draws, far, redrawn)
     failed = np.flatnonzero(~(pilot.frame.sound & np.isfinite(chosen.score)))
     names = tuple(data.patient_ids[i] for i in failed)
     return WarmStart(
@@ -128,11 +134,9 @@ def _estimated(
 
 def _draws(data: JointData, pilot: Pilot, population: Population) -> IndividualDraws:
     pilot = pilot.freed(pilot.draw(population, _DRAWS).phi, population)
-    draws, given = pilot.draw(population, _FINAL_DRAWS), given_at(data, population)
-    kept = slice(None, None, _KEPT)
-    return IndividualDraws(
-        population, lambda phi: densities(given, phi)[:2], draws.phi[kept], draws.by_phi[kept]
-    )
+    draws, kept = pilot.draw(population, _FINAL_DRAWS), slice(None, None, _KEPT)
+    density = DensityOfPhi(given_at(data, population))
+    return IndividualDraws(population, density, draws.phi[kept], draws.by_phi[kept])
 
 
 def _widened(population: Population, draws: np.ndarray, by: float) -> Population:

@@ -6,17 +6,18 @@ on a draw is -eps, that of a standard normal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numba import njit
 
 from bayes_isa.kernels.bend import from_bent
 from bayes_isa.kernels.response import N_INTEGRALS, Window, phi_by_psi, phi_from_psi, psi_from_phi
+from bayes_isa.kernels.threads import even_parts, in_threads
 from bayes_isa.kernels.whitening import Whitening, whiten
 from bayes_isa.model.population import Population
-from bayes_isa.model.threads import even_parts, in_threads
 from bayes_isa.model.windows import map_all
 
 # Smallest over largest eigenvalue of a precision that a sampler can factorise, also somewhat away from this population.
@@ -26,8 +27,14 @@ _SCALES = np.array([0.7, 0.85, 1.0, 1.2, 1.4])
 _BENDS = np.array([-1.5, -1.0, -0.7, -0.45, -0.25, 0.0, 0.3, 0.6, 1.0])
 
 
-# Log-densities (point, n_patients), up to a constant, at points phi (point, n_patients, d), and their gradients.
-Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+class Density(Protocol):
+    """Log-densities (point, n_patients), up to a constant, at phi (point, n_patients, d), and their gradients."""
+
+    def __call__(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def of(self, patients: np.ndarray) -> Density:
+        """Those of some patients."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,15 +48,8 @@ class IndividualDraws:
 
     def of(self, patients: np.ndarray) -> IndividualDraws:
         """Those of some patients."""
-        everyone = self.phi.shape[1]
-
-        def density(phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            at = np.full((len(phi), everyone, phi.shape[2]), np.nan)  # passed over
-            at[:, patients] = phi
-            value, by_phi = self.density(at)
-            return value[:, patients], by_phi[:, patients]
-
         population = replace(self.population, mean=self.population.mean[patients])
+        density = self.density.of(patients)
         return IndividualDraws(population, density, self.phi[:, patients], self.by_phi[:, patients])
 
 

@@ -13,7 +13,7 @@ from bayes_isa.kernels.bend import values_at
 from bayes_isa.kernels.whitening import Whitening, unwhiten, whiten
 from bayes_isa.model.far_regions import FarRegions, drawn_in, far_regions
 from bayes_isa.model.gaussian import modes
-from bayes_isa.model.individuals import densities, given_at
+from bayes_isa.model.individuals import DensityOfPhi, given_at
 from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.patient_terms import kernel_parameters, record_terms, residual_of
 from bayes_isa.model.pilot import Pilot
@@ -22,6 +22,7 @@ from bayes_isa.model.priors import load_priors
 from bayes_isa.model.spec import ModelSpec
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws
 from bayes_isa.model.windows import map_all, psi_all, response_windows
+from tests.model.densities import MadeUp
 
 # 178's last two measurements, 1.6 and 2 g/L after three below 0.5, are regrowth, or else two outliers.
 IDS = ("178", "001", "002")
@@ -65,8 +66,8 @@ def test_both_explanations_of_late_measurements_are_found(data: JointData, popul
         pilot = Pilot.start(data, window, modes(data, window, population), seed=1)
         pilot = pilot.at(start, population.k, seed=1)
         bulk = pilot.draw(population, 50)
-        given = given_at(data, population)
-        near = IndividualDraws(population, lambda phi: densities(given, phi)[:2], bulk.phi, bulk.by_phi)
+        density = DensityOfPhi(given_at(data, population))
+        near = IndividualDraws(population, density, bulk.phi, bulk.by_phi)
         # One in five chains ends in the bulk, so that one search of six chains may find none.
         searches = [far_regions(pilot, near, seed)[0] for seed in (2, 3)]
     assert (marker_terms(data, population, bulk.phi) > OUTLIERS).all()
@@ -110,7 +111,7 @@ def gaussian(plain: Coordinates, population: Population) -> IndividualDraws:
     for j in range(D):
         move = step * np.eye(D)[j]
         by_phi[..., j] = (density(phi + move) - density(phi - move)) / (2.0 * step)
-    return IndividualDraws(population, lambda phi: (density(phi), np.zeros_like(phi)), phi, by_phi)
+    return IndividualDraws(population, MadeUp.of_all(density, len(IDS)), phi, by_phi)
 
 
 def at(eps: float, plain: Coordinates, population: Population) -> np.ndarray:
@@ -146,15 +147,15 @@ def test_a_region_that_is_narrow_is_not_drawn_in_further_than_steps_bear(
     given = (plain.window, plain.whitening)
     at_population = (population.mean, population.omega, population.k)
 
-    def with_narrow_region(phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def with_narrow_region(phi: np.ndarray) -> np.ndarray:
         eps = np.empty_like(phi)
         for point, place in zip(phi, eps, strict=True):
             whiten(*given, point, *at_population, place)
         away = np.abs(eps[..., 1])
         narrow = np.where(away > 15.0, 0.5 * (curvature - 1.0) * (away - x) ** 2, 0.0)
-        return draws.density(phi)[0] - narrow, np.zeros_like(phi)
+        return draws.density(phi)[0] - narrow
 
-    narrow = replace(draws, density=with_narrow_region)
+    narrow = replace(draws, density=MadeUp.of_all(with_narrow_region, len(IDS)))
     far = FarRegions(at(x, plain, population)[None], np.ones((1, len(IDS)), dtype=bool))
     bent = drawn_in(plain, [far], narrow, draws)
     expected = -np.sqrt(45.0 / curvature - 1.0) / x
@@ -199,9 +200,8 @@ def test_a_wall_bend_gives_way_where_a_valley_runs_on_and_nowhere_else(
 def test_a_price_too_high_is_not_paid(plain: Coordinates, population: Population) -> None:
     """Bends that make a standard normal far from normal are refused where scores are at their least."""
     draws = gaussian(plain, population)
-    flat_far_out = replace(
-        draws, density=lambda phi: (np.fmax(draws.density(phi)[0], -1e3), np.zeros_like(phi))
-    )
+    flat = MadeUp.of_all(lambda phi: np.fmax(draws.density(phi)[0], -1e3), len(IDS))
+    flat_far_out = replace(draws, density=flat)
     score = np.full(len(IDS), 1e-3)
     far = FarRegions(at(1e4, plain, population)[None], np.ones((1, len(IDS)), dtype=bool))
     kept = drawn_in(replace(plain, score=score), [far], flat_far_out, draws)

@@ -10,7 +10,7 @@ import pytest
 from bayes_isa.model import trial_runs
 from bayes_isa.model.far_regions import FarRegions
 from bayes_isa.model.gaussian import modes
-from bayes_isa.model.individuals import densities, given_at
+from bayes_isa.model.individuals import DensityOfPhi, given_at
 from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.pilot import Pilot
 from bayes_isa.model.population import initial_population
@@ -36,8 +36,8 @@ def draws(data: JointData) -> IndividualDraws:
     pilot = Pilot.start(data, window, modes(data, window, population), seed=1)
     for _ in range(2):
         pilot = pilot.adapted(pilot.draw(population, 60).phi, population.k)
-    drawn, given = pilot.draw(population, 60), given_at(data, population)
-    return IndividualDraws(population, lambda phi: densities(given, phi)[:2], drawn.phi, drawn.by_phi)
+    drawn, density = pilot.draw(population, 60), DensityOfPhi(given_at(data, population))
+    return IndividualDraws(population, density, drawn.phi, drawn.by_phi)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from bayes_isa.model.walls import bent_at_walls, cliffs, judged
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws, score_of
 from bayes_isa.model.windows import map_all, psi_all, response_windows
 from bayes_isa.simulation.virtual_trial import draw_virtual_trial
+from tests.model.densities import MadeUp
 
 N, D = 4, 5
 NOWHERE = FarRegions(np.zeros((1, N, D)), np.zeros((1, N), dtype=bool))
@@ -73,7 +74,7 @@ def draws_of(
             one = np.empty((N, D))
             unwhiten(*given, eps[s], *at, one, np.empty(N))
             phi[s, i] = one[i]
-    return IndividualDraws(population, lambda phi: (in_phi(phi), np.zeros_like(phi)), phi, np.zeros_like(phi))
+    return IndividualDraws(population, MadeUp.of_all(in_phi, N), phi, np.zeros_like(phi))
 
 
 def normal(eps: np.ndarray) -> np.ndarray:
@@ -136,11 +137,12 @@ def test_coordinates_of_the_population_serve_where_no_others_can(
     """Draws that say nothing, as of a chain that never moved: no candidate is usable, and that is told by the score."""
     stuck = IndividualDraws(
         population,
-        lambda phi: (np.zeros(phi.shape[:2]), np.zeros_like(phi)),
+        MadeUp.of_all(lambda phi: np.zeros(phi.shape[:2]), N),
         np.broadcast_to(population.mean, (200, N, D)).copy(),
         np.full((200, N, D), np.nan),
     )
-    chosen = best_coordinates(response_windows(data), stuck, stuck, [NOWHERE])
+    windows = response_windows(data)
+    chosen = best_coordinates(windows, stuck, stuck, [NOWHERE], lambda patients, number: (stuck, stuck))
     assert not np.isfinite(chosen.score).any()
     assert not chosen.whitening.curvature.any()
     assert np.isfinite(chosen.whitening.linear).all()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
@@ -22,6 +23,19 @@ def in_threads(function: Callable[[int, int], None], bounds: np.ndarray) -> None
         function(*part)
     for other in others:
         other.result()
+
+
+def in_turn[T](function: Callable[[int], T], count: int) -> Iterator[T]:
+    """What a function that is mostly compiled code returns for 0 to count - 1, one after the other.
+
+    Each thread is one ahead of whom the results are for: few are in memory at a time.
+    """
+    ahead = deque(_pool().submit(function, number) for number in range(min(count, THREADS)))
+    for number in range(count):
+        result = ahead.popleft().result()
+        if number + THREADS < count:
+            ahead.append(_pool().submit(function, number + THREADS))
+        yield result
 
 
 def even_parts(size: int) -> np.ndarray:
