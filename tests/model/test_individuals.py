@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from bayes_isa.model.individuals import SHARED, densities, density_of_psi, given_at
+from bayes_isa.model.individuals import SHARED, DensityOfPhi, densities, density_of_psi, given_at
 from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.patient_terms import kernel_parameters, record_terms, residual_of
 from bayes_isa.model.population import Population, initial_population
@@ -103,3 +103,17 @@ def test_a_patient_that_begins_with_nan_is_passed_over(data: JointData, populati
     others = np.arange(N) != 2
     np.testing.assert_array_equal(found.value[0, others], whole.value[0, others])
     np.testing.assert_array_equal(found.by_phi[0, others], whole.by_phi[0, others])
+
+
+@pytest.mark.parametrize("patients", [[3, 1], [2], list(range(N))])
+def test_density_of_some_patients_is_theirs(
+    patients: list[int], data: JointData, population: Population
+) -> None:
+    density = DensityOfPhi(given_at(data, population))
+    phi = sets_of(population, 3)
+    value, by_phi = density(phi)
+    few_value, few_by_phi = density.of(np.array(patients))(phi[:, patients])
+    np.testing.assert_array_equal(few_value, value[:, patients])
+    np.testing.assert_array_equal(few_by_phi, by_phi[:, patients])
+    again = density.of(np.array([4, 2, 0])).of(np.array([2, 0]))(phi[:, [0, 4]])
+    np.testing.assert_array_equal(again[0], value[:, [0, 4]])

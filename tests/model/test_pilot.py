@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import bayes_isa as bi
-from bayes_isa.model.gaussian import Gaussian
+from bayes_isa.model.gaussian import Gaussian, modes
 from bayes_isa.model.individuals import density_of_psi, given_at
 from bayes_isa.model.joint_data import prepare
 from bayes_isa.model.pilot import Pilot
@@ -73,3 +73,14 @@ def test_a_chain_left_behind_starts_anew_at_the_mode(pilot: Pilot) -> None:
         assert density(freed.frame.centre + step)[0][1] < there[1]
     assert pilot.frame.sound.all()
     assert freed.frame.sound.all()
+
+
+def test_chains_of_some_patients_go_as_among_all_and_the_others_nowhere(pilot: Pilot) -> None:
+    population = initial_population(pilot.data, bi.load_priors("weakly_informative"))
+    pilot = Pilot.start(pilot.data, pilot.window, modes(pilot.data, pilot.window, population), seed=1)
+    whole = pilot.copy(7).draw(population, 30)
+    some = pilot.only(np.array([2, 0])).copy(7).draw(population, 30)
+    np.testing.assert_array_equal(some.phi[:, [0, 2]], whole.phi[:, [0, 2]])
+    np.testing.assert_array_equal(some.by_phi[:, [0, 2]], whole.by_phi[:, [0, 2]])
+    assert np.isnan(some.phi[:, 1]).all()
+    assert np.ptp(whole.phi[:, [0, 2]], axis=0).min() > 0.0
