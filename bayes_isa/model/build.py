@@ -104,8 +104,8 @@ def build_model(
     data = with_panels_for(data, start.plausible)
     if start.failed:
         warnings.warn(
-            f"neither a mode nor good coordinates were found for patients {', '.join(start.failed)}: sampling is "
-            "slower there, the posterior the same",
+            f"no mode, or no good coordinates, were found for patients {', '.join(start.failed)}: sampling may be "
+            "slower there, the posterior is the same",
             BayesIsaWarning,
             stacklevel=2,
         )

@@ -69,7 +69,7 @@ class WarmStart:
     score: (
         np.ndarray
     )  # (n_patients,) roughness of each posterior in these coordinates, 1 for a standard normal
-    failed: tuple[str, ...]  # patients without a mode or usable coordinates
+    failed: tuple[str, ...]  # patients without a mode at first or without usable coordinates
     plausible: ReferenceParameters  # draws around the posterior, for choosing quadrature panels
 
 
