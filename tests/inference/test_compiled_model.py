@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from typing import Any
 
 import numpy as np
@@ -85,3 +86,23 @@ def test_a_nutpie_built_otherwise_compiles_for_itself(monkeypatch: pytest.Monkey
     chosen = object()
     monkeypatch.setattr(nutpie, "compile_pymc_model", lambda model, **_: chosen)
     assert compiled_model(toy_model()) is chosen
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_afterwards_as_before(enabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def compiled(*_: Any, **__: Any) -> None:
+        seen.append(gc.isenabled())
+        raise RuntimeError("no code")
+
+    monkeypatch.setattr("bayes_isa.inference.compiled_model._compiled", compiled)
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with pytest.raises(RuntimeError, match="no code"):
+            compiled_model(toy_model())
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()
+    assert seen == [False]
