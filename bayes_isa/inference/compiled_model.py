@@ -53,7 +53,7 @@ def compiled_model(model: pm.Model) -> Any:
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Python looks for no garbage: among a graph's hundred thousands of objects that takes a fifth of the time."""
+    """Python looks for no garbage: among a graph's hundreds of thousands of objects that takes a fifth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

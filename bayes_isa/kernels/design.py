@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike
 
 from bayes_isa.kernels.quadrature import ORDERS
 from bayes_isa.kernels.strips import LANES
@@ -114,8 +115,13 @@ def of_patients(design: Design, chosen: np.ndarray) -> Design:
 def parts_of(offset: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Offsets of the parts of some patients, one after another, and the rows that they consist of."""
     counts = np.diff(offset)[chosen]
-    new = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    new = offsets_of(counts)
     return new, np.arange(new[-1]) + np.repeat(offset[chosen] - new[:-1], counts)
+
+
+def offsets_of(counts: ArrayLike) -> np.ndarray:
+    """Where parts of these sizes begin that lie one after another, and where the last ends."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 @njit(inline="always")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from bayes_isa.kernels.design import Design, nodes_of
+from bayes_isa.kernels.design import Design, nodes_of, offsets_of
 from bayes_isa.kernels.quadrature import ORDERS, gauss_legendre
 from bayes_isa.kernels.strips import LANES
 from bayes_isa.kernels.timeline import Cuts, Timeline, panel_day
@@ -22,13 +22,13 @@ _EMPTY_DAY = 1e-3
 def assemble(cuts: Cuts, timeline: Timeline, exposure: ExposureAt) -> Design:
     """The kernel's arrays for the panels of all patients."""
     n_patients = timeline.n_patients
-    panel_offset = _offsets(np.bincount(cuts.patient, minlength=n_patients))
+    panel_offset = offsets_of(np.bincount(cuts.patient, minlength=n_patients))
     hazard_panels, entry_panels, free_panels = (
         np.bincount(cuts.patient, cuts.end <= day[cuts.patient], n_patients).astype(np.int64)
         for day in (timeline.event_day, *timeline.stretches)
     )
     strips, slot, order = _in_strips(cuts, cuts.end > timeline.event_day[cuts.patient], n_patients)
-    node_offset = _offsets(LANES * strips @ np.tile(ORDERS, 2))
+    node_offset = offsets_of(LANES * strips @ np.tile(ORDERS, 2))
     first_node = _first_nodes(cuts.patient, strips, node_offset, slot)
 
     weight = np.zeros(node_offset[-1])
@@ -109,10 +109,6 @@ def _first_nodes(patient, strips, node_offset, slot):
         i = patient[p]
         first[p] = node_offset[i] + nodes_of(strips[i], slot[p])[0]
     return first
-
-
-def _offsets(counts: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def _panels_before(cuts: Cuts, panel_offset: np.ndarray, patient: np.ndarray, day: np.ndarray) -> np.ndarray:

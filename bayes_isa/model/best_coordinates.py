@@ -81,8 +81,9 @@ def _tried(
     """
     *closed, last = windows
     near, wide = fitted
-    candidate = _best_of([window.of(patients) for window in closed], _of(fitted, patients))
-    best_closed = _with_better(chosen.closed, bent_at_walls(candidate, _of(fitted, patients)), patients, both)
+    theirs = _of(fitted, patients)
+    candidate = _best_of([window.of(patients) for window in closed], theirs)
+    best_closed = _with_better(chosen.closed, bent_at_walls(candidate, theirs), patients, both)
     best = better(chosen.best, best_closed)
     for fitted_to in ((near,), fitted, (wide,)):
         rough = patients[last.open[patients] & (best.score[patients] > _SMOOTH)]

@@ -14,6 +14,7 @@ import xarray as xr
 from bayes_isa.data import Trial
 from bayes_isa.data.covariates import available_covariates, design_matrix
 from bayes_isa.errors import BayesIsaWarning, ModelError
+from bayes_isa.kernels.design import offsets_of
 from bayes_isa.kernels.hazard import LINK_UNITS, Shape, make_shape
 from bayes_isa.kernels.panels import Panels, ReferenceParameters, build_panels
 from bayes_isa.kernels.timeline import Timeline
@@ -141,7 +142,7 @@ def trial_timeline(trial: Trial, exposure: Exposure) -> Timeline:
     return Timeline(
         break_offset=offsets,
         break_day=days,
-        measurement_offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        measurement_offset=offsets_of(counts),
         measurement_day=trial.mprotein["day"].to_numpy(dtype=float),
         event_day=trial.pfs["day"].to_numpy(dtype=float),
         entry_day=trial.entry_day,

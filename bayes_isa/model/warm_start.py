@@ -85,14 +85,15 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     population, pilot, first = _estimated(data, priors, shared, windows[0])
     near, wide = (_widened(population, first, by) for by in (_MEAN, _WIDE))
     wide = with_stronger_link(data, shared, wide, first[_FOR_SHARED], _LINK_UP)
-    near_draws = _draws(data, pilot.copy(_SEED + 1), near)
-    wide_draws = _draws(data, pilot.copy(_SEED + 2), wide)
-    far = far_regions(pilot, near_draws, _SEED + 3)
+
+    def drawn(chains: Pilot, seed: int) -> tuple[IndividualDraws, IndividualDraws]:
+        return _draws(data, chains.copy(seed), near), _draws(data, chains.copy(seed + 1), wide)
 
     def redrawn(patients: np.ndarray, number: int) -> tuple[IndividualDraws, IndividualDraws]:
-        some, seed = pilot.only(patients), _SEED + _REDRAWN + 2 * number
-        return _draws(data, some.copy(seed), near), _draws(data, some.copy(seed + 1), wide)
+        return drawn(pilot.only(patients), _SEED + _REDRAWN + 2 * number)
 
+    near_draws, wide_draws = drawn(pilot, _SEED + 1)
+    far = far_regions(pilot, near_draws, _SEED + 3)
     chosen = best_coordinates(windows, near_draws, wide_draws, far, redrawn)
     failed = np.flatnonzero(~(pilot.frame.sound & np.isfinite(chosen.score)))
     names = tuple(data.patient_ids[i] for i in failed)

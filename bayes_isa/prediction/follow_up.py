@@ -10,6 +10,7 @@ import pandas as pd
 from bayes_isa.data import Trial
 from bayes_isa.data.baseline import baseline_rows, first_dose_day
 from bayes_isa.errors import DataError, Problem
+from bayes_isa.kernels.design import offsets_of
 from bayes_isa.model.joint_data import continued_doses
 from bayes_isa.prediction.kaplan_meier import kaplan_meier
 
@@ -37,7 +38,7 @@ class Schedule:
     def offset(self) -> np.ndarray:
         """(n_patients + 1,) first row of each patient."""
         counts = np.bincount(self.patient, minlength=self.horizon_day.size)
-        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return offsets_of(counts)
 
 
 def known_follow_up(trial: Trial, follow_up: pd.Series | None) -> np.ndarray:

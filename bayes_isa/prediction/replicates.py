@@ -14,6 +14,7 @@ import xarray as xr
 
 from bayes_isa.data import Trial
 from bayes_isa.errors import ModelError
+from bayes_isa.kernels.design import offsets_of
 from bayes_isa.kernels.evaluate import (
     Parameters,
     evaluate_curves,
@@ -158,7 +159,7 @@ def _panels(plan: _Plan, spec: ModelSpec, rng: np.random.Generator) -> Panels:
         np.union1d(exposure.breakpoints.of(i), grid[grid < horizon[i]]) for i in range(trial.n_patients)
     ]
     timeline = Timeline(
-        break_offset=np.concatenate([[0], np.cumsum([b.size for b in breaks])]).astype(np.int64),
+        break_offset=offsets_of([b.size for b in breaks]),
         break_day=np.concatenate(breaks),
         measurement_offset=schedule.offset,
         measurement_day=schedule.day,

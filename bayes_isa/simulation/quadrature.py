@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bayes_isa.kernels.design import offsets_of
 from bayes_isa.kernels.hazard import Shape
 from bayes_isa.kernels.panels import Panels, ReferenceParameters, build_panels
 from bayes_isa.kernels.timeline import Timeline
@@ -41,7 +42,7 @@ def simulation_panels(
     counts = [b.size for b in breaks]
     measured = np.column_stack([np.tile(np.asarray(visits, dtype=float), (n, 1)), horizon_day])
     timeline = Timeline(
-        break_offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        break_offset=offsets_of(counts),
         break_day=np.concatenate(breaks),
         measurement_offset=np.arange(n + 1, dtype=np.int64) * measured.shape[1],
         measurement_day=measured.ravel(),

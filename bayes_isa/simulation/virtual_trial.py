@@ -15,6 +15,7 @@ from bayes_isa.data.published import PUBLISHED_EFFECTS, PUBLISHED_ESTIMATES
 from bayes_isa.data.schema import DEFAULT_LLOQ, PK_COLUMNS
 from bayes_isa.data.truth import Truth, read_truth, write_truth
 from bayes_isa.errors import DataError
+from bayes_isa.kernels.design import offsets_of
 from bayes_isa.kernels.evaluate import Parameters, evaluate_curves, event_times, log_m_at_measurements
 from bayes_isa.kernels.hazard import Shape, make_shape
 from bayes_isa.kernels.panels import ReferenceParameters, build_panels
@@ -172,7 +173,7 @@ class _Model:
 
     def m_protein(self, visits: list[np.ndarray], end: np.ndarray) -> np.ndarray:
         """M (g/L) at the `visits` of each patient, one patient after another, none after `end` (n,)."""
-        offsets = np.concatenate([[0], np.cumsum([len(days) for days in visits])]).astype(np.int64)
+        offsets = offsets_of([len(days) for days in visits])
         timeline = Timeline(*self.exposure.breakpoints, offsets, np.concatenate(visits), end)
         # The hazard is of no interest here; that of a patient who progresses in minutes is hard to resolve.
         unlinked = replace(self.reference, beta_link=np.zeros(1))

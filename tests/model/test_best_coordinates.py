@@ -10,13 +10,13 @@ import pytest
 import bayes_isa as bi
 from bayes_isa.kernels.response import Window
 from bayes_isa.model.best_coordinates import _Chosen, _tried
-from bayes_isa.model.gaussian import modes
 from bayes_isa.model.individuals import DensityOfPhi, given_at
 from bayes_isa.model.joint_data import JointData, prepare
 from bayes_isa.model.pilot import Pilot
 from bayes_isa.model.population import Population, initial_population
 from bayes_isa.model.whitenings import IndividualDraws, whitened
 from bayes_isa.model.windows import response_windows
+from tests.model.chains import settled_pilot
 
 N = 8
 FEW = 12  # draws, too few to tell a covariance of five
@@ -39,11 +39,8 @@ def windows(data: JointData) -> list[Window]:
 
 
 @pytest.fixture(scope="module")
-def pilot(data: JointData, population: Population, windows: list[Window]) -> Pilot:
-    pilot = Pilot.start(data, windows[0], modes(data, windows[0], population), seed=1)
-    for _ in range(2):
-        pilot = pilot.adapted(pilot.draw(population, 60).phi, population.k)
-    return pilot
+def pilot(data: JointData, population: Population) -> Pilot:
+    return settled_pilot(data, population)
 
 
 def drawn(pilot: Pilot, population: Population, draws: int, seed: int) -> Both:

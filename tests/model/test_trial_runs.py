@@ -9,10 +9,8 @@ import pytest
 
 from bayes_isa.model import trial_runs
 from bayes_isa.model.far_regions import FarRegions
-from bayes_isa.model.gaussian import modes
 from bayes_isa.model.individuals import DensityOfPhi, given_at
 from bayes_isa.model.joint_data import JointData, prepare
-from bayes_isa.model.pilot import Pilot
 from bayes_isa.model.population import initial_population
 from bayes_isa.model.priors import load_priors
 from bayes_isa.model.spec import ModelSpec
@@ -20,6 +18,7 @@ from bayes_isa.model.trial_runs import closed_where_open_explode
 from bayes_isa.model.whitenings import Coordinates, IndividualDraws, whitened
 from bayes_isa.model.windows import response_windows
 from bayes_isa.simulation.virtual_trial import draw_virtual_trial
+from tests.model.chains import settled_pilot
 
 N = 4
 
@@ -32,11 +31,10 @@ def data() -> JointData:
 @pytest.fixture(scope="module")
 def draws(data: JointData) -> IndividualDraws:
     population = initial_population(data, load_priors("weakly_informative"))
-    window = response_windows(data)[0]
-    pilot = Pilot.start(data, window, modes(data, window, population), seed=1)
-    for _ in range(2):
-        pilot = pilot.adapted(pilot.draw(population, 60).phi, population.k)
-    drawn, density = pilot.draw(population, 60), DensityOfPhi(given_at(data, population))
+    drawn, density = (
+        settled_pilot(data, population).draw(population, 60),
+        DensityOfPhi(given_at(data, population)),
+    )
     return IndividualDraws(population, density, drawn.phi, drawn.by_phi)
 
 
