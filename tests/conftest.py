@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import xarray as xr
+
+os.environ["BAYES_ISA_CACHE"] = "off"  # a test is of this code, not of what another process found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,8 @@ from bayes_isa.data.baseline import baseline_rows, first_dose_day
 from bayes_isa.data.schema import nearest
 from bayes_isa.errors import DataError, Problem
 
+TABLES = ("patients", "doses", "mprotein", "pfs")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trial:

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_isa.data import Trial
+from bayes_isa.data.trial import TABLES
 from bayes_isa.errors import BayesIsaWarning, ModelError, Problem
 from bayes_isa.inference.disk import require_writable, write_netcdf
 from bayes_isa.model.priors import PriorSet
@@ -20,7 +21,6 @@ from bayes_isa.model.spec import ModelSpec
 
 # Raised when what is stored changes so that older files cannot be read as they are.
 FORMAT = 1
-_TABLES = ("patients", "doses", "mprotein", "pfs")
 _INDEXED = ("patients", "pfs")
 
 
@@ -83,8 +83,8 @@ def _unfinished(store: Path) -> xr.DataTree:
 
 def trial_dataset(trial: Trial) -> xr.Dataset:
     """The trial's four tables as CSV texts, exact to the last digit, and what its checks warned of."""
-    texts = {name: getattr(trial, name).to_csv(index=name in _INDEXED) for name in _TABLES}
-    kinds = {name: json.dumps(getattr(trial, name).dtypes.astype(str).to_dict()) for name in _TABLES}
+    texts = {name: getattr(trial, name).to_csv(index=name in _INDEXED) for name in TABLES}
+    kinds = {name: json.dumps(getattr(trial, name).dtypes.astype(str).to_dict()) for name in TABLES}
     return xr.Dataset(
         {name: ((), text, {"dtypes": kinds[name]}) for name, text in texts.items()},
         attrs={"name": trial.name, "warnings": json.dumps([asdict(problem) for problem in trial.warnings])},
@@ -99,7 +99,7 @@ def trial_of(fit: xr.DataTree) -> Trial:
         )
     stored = fit["trial"].to_dataset()
     tables = {}
-    for name in _TABLES:
+    for name in TABLES:
         variable = stored[name]
         kinds = json.loads(variable.attrs["dtypes"])
         columns = {

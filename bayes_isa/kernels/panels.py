@@ -75,15 +75,22 @@ class ReferenceParameters:
 
 @dataclass(frozen=True)
 class Panels:
-    """The kernel's `Design`, the panels' bounds (days), and the estimated error per patient."""
+    """The kernel's `Design`, the panels that it was made of, and the estimated error per patient."""
 
     design: Design
-    panel_start: np.ndarray  # (n_panels,)
-    panel_end: np.ndarray
-    error: (
-        np.ndarray
-    )  # (n_patients,) estimated error of a patient's log-likelihood, worst over the reference sets
+    cuts: Cuts
+    error: np.ndarray  # (n_patients,) in a patient's log-likelihood, worst over the reference sets
     tolerance: float
+
+    @property
+    def panel_start(self) -> np.ndarray:
+        """Day, (n_panels,)."""
+        return self.cuts.start
+
+    @property
+    def panel_end(self) -> np.ndarray:
+        """Day, (n_panels,)."""
+        return self.cuts.end
 
     @property
     def n_nodes(self) -> int:
@@ -139,9 +146,9 @@ def build_panels(
         cuts, _ = _refined(cuts, task, reference.first(_SCOUTS))
     cuts, error = _refined(cuts, task, reference)
     if order is not None:
-        return Panels(task.design(cuts), cuts.start, cuts.end, error, tolerance)
+        return Panels(task.design(cuts), cuts, error, tolerance)
     cuts, lost = _with_fewer_nodes(cuts, replace(task, aim=(1.0 - _FOR_BISECTION) * aim), reference)
-    return Panels(task.design(cuts), cuts.start, cuts.end, error + lost, tolerance)
+    return Panels(task.design(cuts), cuts, error + lost, tolerance)
 
 
 def _refined(cuts: Cuts, task: _Task, reference: ReferenceParameters) -> tuple[Cuts, np.ndarray]:

@@ -19,13 +19,7 @@ from bayes_isa.kernels.trajectory import INDIVIDUAL
 from bayes_isa.model.coordinates import kd_by_effect
 from bayes_isa.model.horseshoe_effects import horseshoe_effects
 from bayes_isa.model.imputed_covariates import filled, imputed_covariates
-from bayes_isa.model.joint_data import (
-    JointData,
-    prepare,
-    warn_of_left_out,
-    warn_of_own_levels,
-    with_panels_for,
-)
+from bayes_isa.model.joint_data import JointData, warn_of_left_out, warn_of_own_levels
 from bayes_isa.model.observed import measurement_random, pfs_random
 from bayes_isa.model.op import JointTrajectory, MeasurementTerm, design_inputs
 from bayes_isa.model.population import Population
@@ -33,8 +27,9 @@ from bayes_isa.model.prior import vector_prior
 from bayes_isa.model.priors import PriorSet, load_priors
 from bayes_isa.model.products import times_vector
 from bayes_isa.model.random_effects import RandomEffects, correlation, individuals
+from bayes_isa.model.search import searched
 from bayes_isa.model.spec import ModelSpec
-from bayes_isa.model.warm_start import WarmStart, warm_start
+from bayes_isa.model.warm_start import WarmStart
 
 UNITS: Mapping[str, str] = {
     "M0_pop": "g/L",
@@ -97,14 +92,13 @@ def build_model(
     (see README).
     """
     prior_set = load_priors(priors) if isinstance(priors, str) else priors
-    data = prepare(trial, spec or ModelSpec(), rough=True)
+    data, start = searched(trial, prior_set, spec or ModelSpec())
     warn_of_left_out(data)
     warn_of_own_levels(data)
-    start = warm_start(data, prior_set)
-    data = with_panels_for(data, start.plausible)
-    if start.failed:
+    if start.failed.size:
+        failed = ", ".join(data.patient_ids[i] for i in start.failed)
         warnings.warn(
-            f"no mode, or no good coordinates, were found for patients {', '.join(start.failed)}: sampling may be "
+            f"no mode, or no good coordinates, were found for patients {failed}: sampling may be "
             "slower there, the posterior is the same",
             BayesIsaWarning,
             stacklevel=2,

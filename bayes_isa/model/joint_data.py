@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,9 @@ from bayes_isa.data.covariates import available_covariates, design_matrix
 from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.kernels.design import offsets_of
 from bayes_isa.kernels.hazard import LINK_UNITS, Shape, make_shape
+from bayes_isa.kernels.layout import assemble
 from bayes_isa.kernels.panels import Panels, ReferenceParameters, build_panels
-from bayes_isa.kernels.timeline import Timeline
+from bayes_isa.kernels.timeline import Cuts, Timeline
 from bayes_isa.model.exposures import spec_exposure
 from bayes_isa.model.imputation import Imputation, categorical_with_missing, imputation_of
 from bayes_isa.model.reference import reference_parameters
@@ -76,27 +77,34 @@ class JointData:
         return [str(i) for i in self.trial.patients.index]
 
 
-def prepare(trial: Trial, spec: ModelSpec, *, rough: bool = False) -> JointData:
+class KnownPanels(NamedTuple):
+    """Panels without what exposure makes of them."""
+
+    cuts: Cuts
+    error: np.ndarray  # (n_patients,)
+
+
+def prepare(
+    trial: Trial, spec: ModelSpec, *, rough: bool = False, known: KnownPanels | None = None
+) -> JointData:
     """Exposure, adaptive panels and covariates of `trial` under `spec`.
 
     Panels meet the specification's tolerance over the bulk of what is plausible; `rough` ones, for finding where the
-    posterior is, have less than half of the nodes and errors that do not matter there. `left_out` names published
-    covariates that the data set lacks or that do not vary in it. Raises ModelError when the specification asks for what
-    the data set does not have.
+    posterior is, have less than half of the nodes and errors that do not matter there; those `known` from before are
+    taken as they are. `left_out` names published covariates that the data set lacks or that do not vary in it. Raises
+    ModelError when the specification asks for what the data set does not have.
     """
     exposure = spec_exposure(spec, trial.patients, trial.doses, trial.last_day)
     timeline = trial_timeline(trial, exposure)
     shape = make_shape(spec.link, spec.hazard, spec.effect)
-    reference = reference_for(trial, spec)
-    if rough:
-        panels = build_panels(
-            timeline,
-            exposure.evaluate,
-            shape,
-            reference.first(_ROUGH_SETS),
-            tolerance=_ROUGH_TOLERANCE,
-        )
+    if known is not None:
+        design = assemble(known.cuts, timeline, exposure.evaluate)
+        panels = Panels(design, known.cuts, known.error, spec.tolerance)
+    elif rough:
+        few = reference_for(trial, spec).first(_ROUGH_SETS)
+        panels = build_panels(timeline, exposure.evaluate, shape, few, tolerance=_ROUGH_TOLERANCE)
     else:
+        reference = reference_for(trial, spec)
         panels = build_panels(timeline, exposure.evaluate, shape, reference, tolerance=spec.tolerance)
     covariates, left_out = _covariates(trial, spec)
     imputation = imputation_of(trial, covariates) if spec.imputes else None

@@ -69,7 +69,7 @@ class WarmStart:
     score: (
         np.ndarray
     )  # (n_patients,) roughness of each posterior in these coordinates, 1 for a standard normal
-    failed: tuple[str, ...]  # patients without a mode at first or without usable coordinates
+    failed: np.ndarray  # positions of patients without a mode at first or without usable coordinates
     plausible: ReferenceParameters  # draws around the posterior, for choosing quadrature panels
 
 
@@ -96,14 +96,13 @@ def warm_start(data: JointData, priors: PriorSet) -> WarmStart:
     far = far_regions(pilot, near_draws, _SEED + 3)
     chosen = best_coordinates(windows, near_draws, wide_draws, far, redrawn)
     failed = np.flatnonzero(~(pilot.frame.sound & np.isfinite(chosen.score)))
-    names = tuple(data.patient_ids[i] for i in failed)
     return WarmStart(
         population,
         near_draws.phi[-1],
         chosen.window,
         chosen.whitening,
         chosen.score,
-        names,
+        failed,
         _plausible(wide, wide_draws.phi, pilot.rng),
     )
 

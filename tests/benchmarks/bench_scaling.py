@@ -17,7 +17,7 @@ import bayes_isa as bi
 from bayes_isa.data.published import PUBLISHED_ESTIMATES
 from bayes_isa.kernels.evaluate import Parameters, empty_terms
 from bayes_isa.kernels.trajectory import trajectory
-from bayes_isa.model import build
+from bayes_isa.model import search
 from bayes_isa.model.build import record_of
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.simulation.virtual_trial import VirtualTrial, draw_virtual_trial
@@ -58,7 +58,7 @@ def main() -> None:
     )
     for n in given.patients:
         virtual = draw_virtual_trial(n, seed=given.seed)
-        with timed(data=(build, "prepare"), start=(build, "warm_start")) as laps:
+        with timed(data=(search, "prepare"), start=(search, "warm_start")) as laps:
             model = bi.build_model(virtual.trial)
         data = record_of(model).data
         nodes = data.panels.n_nodes

@@ -16,7 +16,7 @@ import bayes_isa as bi
 from bayes_isa.data.trial import Trial
 from bayes_isa.inference import fit as fit_module
 from bayes_isa.inference.diagnose import Diagnosis
-from bayes_isa.model import build
+from bayes_isa.model import search
 from benchmarks.sampler_density import SamplerDensity
 from benchmarks.stopwatch import shortest_seconds, timed
 
@@ -63,7 +63,7 @@ def run(trial: Trial, coordinates: str, *, repeats: int = 50, **settings: Any) -
     The stages: "build" is data, panels and graph, "warm start", "compile" and "sampling" (tuning and draws).
     """
     start = time.perf_counter()
-    with timed(warm=(build, "warm_start")) as building:
+    with timed(warm=(search, "warm_start")) as building:
         model = bi.build_model(trial, spec=bi.ModelSpec(coordinates=coordinates))
     built = time.perf_counter() - start
     with timed(compile=(fit_module, "compiled_model")) as fitting:

@@ -186,7 +186,7 @@ def test_the_warm_start_finds_a_strong_correlation() -> None:
     start = warm_start(prepare(drawn.trial, spec_with(), rough=True), load_priors("weakly_informative"))
     matrix = start.population.correlation
     assert matrix is not None
-    assert start.failed == ()
+    assert start.failed.size == 0
     assert np.linalg.eigvalsh(matrix)[0] > 0.0
     np.testing.assert_allclose(np.diag(matrix), 1.0)
     assert matrix[1, 2] > 0.4
