@@ -243,8 +243,14 @@ def fit(
     ] = None,
     tune: Annotated[int, typer.Option(min=1, help="Warm-up draws per chain, thrown away.")] = 500,
     target_accept: Annotated[
-        float, typer.Option(min=0.1, max=0.999, help="Higher: smaller steps, fewer divergences, slower.")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=0.999,
+            help="Higher: smaller steps, fewer divergences, slower. By default 0.9, and up to 0.98 the fewer patients "
+            "than 201 there are.",
+        ),
+    ] = None,
     seed: Seed = 1,
     resume: Annotated[
         bool,

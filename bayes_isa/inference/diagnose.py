@@ -188,7 +188,7 @@ def _sampler_failures(numbers: dict[str, float], places: dict[str, str], bound: 
         )
     else:
         mend = (
-            "Raise target_accept above its default, 0.9 (0.95, 0.98); if they persist the posterior has a place the "
+            "Raise target_accept above that of this fit (0.95, 0.98); if they persist the posterior has a place the "
             "sampler cannot enter"
         )
     checks = [

@@ -18,7 +18,7 @@ from bayes_isa.data.covariates import find_covariate
 from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.inference.chains import ChainProgress, Job, run_jobs
 from bayes_isa.inference.compiled_model import compiled_model
-from bayes_isa.inference.settings import TARGET_ACCEPT, SamplerSettings
+from bayes_isa.inference.settings import SamplerSettings
 from bayes_isa.inference.storage import FORMAT, trial_dataset
 from bayes_isa.model.build import KPD_UNITS, UNITS, record_of
 from bayes_isa.model.imputation import imputed
@@ -35,7 +35,7 @@ def fit(
     chains: int = 4,
     seed: int | None = None,
     sampler: Literal["nutpie", "pymc"] = "nutpie",
-    target_accept: float = TARGET_ACCEPT,
+    target_accept: float | None = None,
     cores: int | None = None,
     store: str | Path | None = None,
     resume: bool | str | Path = False,
@@ -47,8 +47,10 @@ def fit(
 
     Returns a DataTree: `posterior`, `sample_stats` (both chain, draw, ...), `observed_data`, `constant_data`, `trial`;
     in its attrs the specification and priors (JSON), seed, sampler settings, package versions, and the times that
-    compiling and sampling took in seconds (PyMC's sampler does both at once). `sampler_options` go to `nutpie.sample`
-    or `pymc.sample`. Raises ModelError for settings that make no sense, or when the sampler cannot start.
+    compiling and sampling took in seconds (PyMC's sampler does both at once). target_accept: by default 0.9, and more
+    for fewer than 201 patients (`bayes_isa.inference.settings.default_target_accept`). `sampler_options` go to
+    `nutpie.sample` or `pymc.sample`. Raises ModelError for settings that make no sense, or when the sampler cannot
+    start.
 
     store: directory that the draws stream to; what has a patient dimension is then read from there when it is used.
     Whatever ends the process, `resume=True` takes up the run in `store`, or extends it when more draws are asked for
@@ -79,7 +81,7 @@ def fit_with(
     if store is None and resume is not False:
         raise ModelError("resume: expected a store to resume in, found none; give `store`")
     if store is None:
-        result = _fit_in_memory(model, settings.with_seed(), progressbar, progress_callback)
+        result = _fit_in_memory(model, for_model(settings, model), progressbar, progress_callback)
     else:
         from bayes_isa.inference.resume import fit_in_store
 
@@ -91,6 +93,12 @@ def fit_with(
             stacklevel=3,
         )
     return result
+
+
+def for_model(settings: SamplerSettings, model: pm.Model) -> SamplerSettings:
+    """The settings with what they leave to the model."""
+    record = record_of(model)
+    return settings.for_patients(None if record is None else record.data.trial.n_patients)
 
 
 def _fit_in_memory(

@@ -17,7 +17,7 @@ from bayes_isa.errors import BayesIsaWarning, ModelError
 from bayes_isa.inference.chains import ChainProgress, run_jobs
 from bayes_isa.inference.compiled_model import compiled_model
 from bayes_isa.inference.disk import require_space, require_writable, told_as_model_error
-from bayes_isa.inference.fit import fit_without_draws, units_of
+from bayes_isa.inference.fit import fit_without_draws, for_model, units_of
 from bayes_isa.inference.run_store import RunStore, Stretch
 from bayes_isa.inference.same_run import require_same_run
 from bayes_isa.inference.segments import STATS, Layout
@@ -50,7 +50,7 @@ def fit_in_store(
     earlier = run.about if run is not None else load_fit(file) if file is not None else None
     if settings.seed is None and earlier is not None:
         settings = replace(settings, seed=int(earlier.attrs["seed"]))
-    settings = settings.with_seed()
+    settings = for_model(settings, model)
     about = fit_without_draws(model, settings)
     have = [0]
     if earlier is not None:
