@@ -33,4 +33,5 @@ def test_the_model_decides_only_what_was_left_open() -> None:
 def test_a_seed_is_drawn_where_none_is_given() -> None:
     assert SamplerSettings(seed=7).for_patients(None).seed == 7
     drawn = {SamplerSettings().for_patients(None).seed for _ in range(3)}
-    assert None not in drawn and len(drawn) == 3
+    assert None not in drawn
+    assert len(drawn) == 3
