@@ -39,12 +39,12 @@ _EXPAND = types.int64(types.uint64, types.uint64, _NUMBERS, _NUMBERS, types.void
 
 def compiled_model(model: pm.Model) -> Any:
     """`model` compiled for `nutpie.sample`, its chains starting scattered around the model's own starting values."""
-    import nutpie
-
     starts = initial_points(model)
     # Free to contract and reorder, the compiler rounds in one way what it compiles now and in another what it loads
     # later: a seed would give other draws in the first run than in all others. What is not in kernels costs little.
     with pytensor.config.change_flags(numba__fastmath=False), _without_collecting():
+        import nutpie
+
         try:
             return _compiled(model, **starts)
         except (AttributeError, ImportError, TypeError):  # a nutpie built otherwise

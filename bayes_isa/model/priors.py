@@ -166,6 +166,11 @@ class PriorSet:
             raise PriorError(
                 "This prior set cannot be used", [Problem(f.message, f.remedy, file=path) for f in faults]
             )
+        return cls._of_sound(content, path)
+
+    @classmethod
+    def _of_sound(cls, content: Mapping[str, Any], path: str | None) -> PriorSet:
+        """Of a document without faults."""
         effects = dict(content["covariate_effects"])
         default = Prior(**effects.pop(DEFAULT))
         return cls(
@@ -230,7 +235,7 @@ def load_priors(name_or_path: str | Path) -> PriorSet:
         problems = [Problem(f.message, f.remedy, file=str(file), row=line_of(lines, f.key)) for f in faults]
         hint = "" if extends else ' (extends = "weakly_informative" under [meta] supplies what is not given)'
         raise PriorError(f"This prior set cannot be used{hint}", sorted(problems, key=_by_row))
-    return PriorSet.from_dict(document | {"path": str(file)})
+    return PriorSet._of_sound(document, str(file))
 
 
 def available_priors() -> tuple[str, ...]:

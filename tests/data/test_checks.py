@@ -221,6 +221,7 @@ def test_measurement_times_in_hours_or_weeks(frames, errors_of) -> None:
 WARNINGS = [
     ("mprotein", 3, "day", 60.0, ("mprotein", 4, "001"), "not in order (day 56 comes late)"),
     ("doses", 3, "day", 250.0, ("doses", 3, "001"), "1 of the doses come after the event on day 200"),
+    ("pfs", 2, "day", 1e-4, ("pfs", 2, "001"), "an event on day 0.0001, within a minute of day 0"),
     ("doses", 3, "day", 0.0, ("doses", 3, "001"), "a second isatuximab dose at day 0"),
     ("doses", 6, "day", 1.0, ("patients", 4, "003"), "the first dose is on day 1"),
     ("doses", 6, "id", "002", ("patients", 4, "003"), "no dose in doses"),

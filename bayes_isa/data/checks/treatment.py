@@ -10,6 +10,8 @@ from bayes_isa.data.schema import DRUGS, nearest
 from bayes_isa.data.tables import Tables
 from bayes_isa.errors import Problem
 
+_MINUTE = 1.0 / (24 * 60)  # days
+
 
 @error("doses.drug")
 def unknown_drugs(tables: Tables) -> list[Problem]:
@@ -106,6 +108,15 @@ def non_positive_pfs(tables: Tables) -> list[Problem]:
     return tables.pfs.report(tables.pfs.frame["day"] <= 0, "day is {day:g}, not after day 0", remedy)
 
 
+@warning("pfs.day", "pfs.event")
+def instant_events(tables: Tables) -> list[Problem]:
+    """Events within a minute of day 0: explained by growth that is immense at once, or not at all."""
+    rows = tables.pfs.frame
+    instant = (rows["event"] == 1) & (rows["day"] > 0) & (rows["day"] < _MINUTE)
+    remedy = "Check the unit of day: nobody is assessed as early, and sampling may take thirty times as long"
+    return tables.pfs.report(instant, "an event on day {day:g}, within a minute of day 0", remedy)
+
+
 @warning("pfs.event")
 def no_events(tables: Tables) -> list[Problem]:
     events = tables.pfs.frame["event"]
@@ -148,6 +159,7 @@ CHECKS: tuple[Check, ...] = (
     late_first_dose,
     patients_without_doses,
     non_positive_pfs,
+    instant_events,
     no_events,
     event_before_first_dose,
     doses_after_event,
