@@ -37,7 +37,10 @@ class Table:
 
         `extra` adds columns to format with, one value per row of the table.
         """
-        chosen = self.frame.assign(**extra)[np.asarray(mask, dtype=bool)]
+        where = np.asarray(mask, dtype=bool)
+        if not where.any():
+            return []
+        chosen = self.frame.assign(**extra)[where]
         problems = []
         for line, row in zip(chosen.index, chosen.to_dict("records"), strict=True):
             values = {str(key): value for key, value in row.items()}

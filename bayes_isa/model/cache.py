@@ -51,11 +51,12 @@ class Entry:
             return None
         try:
             digest, content = _parted(self.path.read_bytes())
-            if digest != hashlib.sha256(content).digest():
-                return None
-            os.utime(self.path)  # used
         except OSError:
             return None
+        if digest != hashlib.sha256(content).digest():
+            return None
+        with suppress(OSError):  # a directory that others write to
+            os.utime(self.path)  # used
         return pickle.loads(content)
 
     def write(self, value: Any) -> None:
@@ -69,8 +70,8 @@ class Entry:
             _replace(self.path, hashlib.sha256(content).digest() + content)
         except OSError as error:
             warnings.warn(
-                f"{directory}: what was found for these data cannot be kept there ({error.strerror}), the next model "
-                f"will search again; set {PLACE} to another directory, or to {_OFF!r} to keep nothing",
+                f"{directory}: what was found for these data cannot be kept there ({error.strerror or error}), the "
+                f"next model will search again; set {PLACE} to another directory, or to {_OFF!r} to keep nothing",
                 BayesIsaWarning,
                 stacklevel=4,
             )
@@ -82,7 +83,7 @@ def entry(trial: Trial, priors: PriorSet, spec: ModelSpec) -> Entry:
     place = os.environ.get(PLACE, "")
     if place.lower() == _OFF:
         return Entry(None)
-    directory = Path(place) if place else user_cache_path("bayes_isa", appauthor=False)
+    directory = Path(place).expanduser() if place else user_cache_path("bayes_isa", appauthor=False)
     return Entry(directory / (_key(trial, priors, spec) + _SUFFIX))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayes_isa.kernels.response import Window
-from bayes_isa.model.individuals import Density, density_of_psi, given_at
+from bayes_isa.model.individuals import DensityOfPsi, density_of_psi, given_at
 from bayes_isa.model.joint_data import JointData
 from bayes_isa.model.population import Population
 from bayes_isa.model.windows import map_all, psi_all
@@ -84,7 +84,7 @@ def _newton_step(hessian: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray,
 
 
 def _line_search(
-    density: Density,
+    density: DensityOfPsi,
     psi: np.ndarray,
     step: np.ndarray,
     value: np.ndarray,
@@ -112,7 +112,7 @@ def _only(patients: np.ndarray, psi: np.ndarray) -> np.ndarray:
     return np.where(patients[:, None], psi, np.nan)
 
 
-def hessian(density: Density, psi: np.ndarray) -> np.ndarray:
+def hessian(density: DensityOfPsi, psi: np.ndarray) -> np.ndarray:
     """Central differences of the gradient, symmetric: (n_patients, d, d)."""
     columns = []
     for x in range(psi.shape[1]):

@@ -28,7 +28,7 @@ from bayes_isa.model.population import Population
 SHARED = ("k", "beta_link", "Te", "s", *Residual._fields)
 
 # Log-density (n_patients,) at a point (n_patients, d), and its gradient.
-Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+DensityOfPsi = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Given(NamedTuple):
@@ -271,7 +271,7 @@ class DensityOfPhi:
         return DensityOfPhi(few)
 
 
-def density_of_psi(given: Given, window: Window) -> Density:
+def density_of_psi(given: Given, window: Window) -> DensityOfPsi:
     """The log-density (n_patients,) as a function of psi (n_patients, d), with its gradient."""
     parts = patient_parts(given)
 
