@@ -95,9 +95,8 @@ def _replace(path: Path, content: bytes) -> None:
             file.write(content)
             file.close()
             os.replace(file.name, path)
-        except OSError:
+        finally:
             Path(file.name).unlink(missing_ok=True)
-            raise
 
 
 def _parted(content: bytes) -> tuple[bytes, bytes]:
@@ -133,7 +132,8 @@ def _prune(directory: Path) -> None:
     found = []
     for file in directory.glob(f"*{_SUFFIX}"):
         with suppress(OSError):  # another process was faster
-            found.append((file.stat().st_mtime, file.stat().st_size, file))
+            known = file.stat()
+            found.append((known.st_mtime, known.st_size, file))
     total = 0
     for _, size, file in sorted(found, reverse=True):
         total += size

@@ -31,11 +31,8 @@ def data() -> JointData:
 @pytest.fixture(scope="module")
 def draws(data: JointData) -> IndividualDraws:
     population = initial_population(data, load_priors("weakly_informative"))
-    drawn, density = (
-        settled_pilot(data, population).draw(population, 60),
-        DensityOfPhi(given_at(data, population)),
-    )
-    return IndividualDraws(population, density, drawn.phi, drawn.by_phi)
+    drawn = settled_pilot(data, population).draw(population, 60)
+    return IndividualDraws(population, DensityOfPhi(given_at(data, population)), drawn.phi, drawn.by_phi)
 
 
 @pytest.fixture(scope="module")
