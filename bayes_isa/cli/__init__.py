@@ -2,6 +2,8 @@
 
 app        one function per verb
 console    errors, warnings and results as a user reads them; exit codes
+fitting    the steps of `fit`
+comparing  the steps of the verbs that use a fit
 progress   how far a long step has come, on stderr
 inputs     DATA and option values turned into objects
 tables     results as text

@@ -274,8 +274,8 @@ def fit(
 
     Example: bayes-isa fit mydata/ --out fit.nc --seed 1
     """
+    from bayes_isa.cli.fitting import draws_begun_with, fit_and_save, print_fit, require_place
     from bayes_isa.cli.inputs import read_data, with_covariates
-    from bayes_isa.cli.verbs import draws_begun_with, fit_and_save, print_fit, require_place
     from bayes_isa.inference.settings import SamplerSettings
     from bayes_isa.model.priors import load_priors
     from bayes_isa.model.spec import ModelSpec
@@ -368,8 +368,8 @@ def compare(
 
     Example: bayes-isa compare fit.nc -r "10 mg/kg QW-Q2W" -r "20 mg/kg QW-Q2W + dex" --trials 1000 --csv table.csv
     """
+    from bayes_isa.cli.comparing import compare_and_write, parse_regimens, print_comparison, require_converged
     from bayes_isa.cli.inputs import require_picture
-    from bayes_isa.cli.verbs import compare_and_write, parse_regimens, print_comparison, require_converged
     from bayes_isa.inference.storage import load_fit, require_writable
 
     with usage():
@@ -454,7 +454,7 @@ def report(
 
     Example: bayes-isa report fit.nc sims.zarr --out report.html
     """
-    from bayes_isa.cli.verbs import report_and_write
+    from bayes_isa.cli.comparing import report_and_write
     from bayes_isa.inference.storage import load_fit, require_writable
     from bayes_isa.simulation.chunks import open_trials
     from bayes_isa.simulation.regimen_names import require_regimen

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bayes_isa.cli.comparing import compare_and_write, parse_regimens, report_and_write
 from bayes_isa.cli.console import print_json, say
+from bayes_isa.cli.fitting import fit_and_save, require_place
 from bayes_isa.cli.inputs import require_directory
 from bayes_isa.cli.tables import verdict
-from bayes_isa.cli.verbs import (
-    compare_and_write,
-    fit_and_save,
-    parse_regimens,
-    report_and_write,
-    require_place,
-)
 from bayes_isa.data.examples import load_example
 from bayes_isa.inference.settings import SamplerSettings
 from bayes_isa.inference.storage import load_fit

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from bayes_isa.cli.comparing import require_converged
 from bayes_isa.cli.console import print_json
 from bayes_isa.cli.progress import progress
 from bayes_isa.cli.tables import plain_table
-from bayes_isa.cli.verbs import require_converged
 from bayes_isa.inference.storage import load_fit
 from bayes_isa.simulation.reproduce import reproduce
 

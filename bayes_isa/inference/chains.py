@@ -112,7 +112,7 @@ def _start(compiled: Any, job: Job, callback: Any, arguments: Mapping[str, Any])
     if job.store is not None:
         extra["return_raw_trace"] = True  # a tree would be opened, slowly, and not used
         extra["zarr_store"] = nutpie.zarr_store.LocalStore(str(job.store), mkdir=True)
-    return nutpie.sample(
+    sampler = nutpie.sample(
         compiled,
         draws=job.draws,
         tune=job.tune,
@@ -123,6 +123,11 @@ def _start(compiled: Any, job: Job, callback: Any, arguments: Mapping[str, Any])
         progress_callback=callback,
         **{name: value for name, value in {**arguments, **extra}.items() if value is not None},
     )
+    # `compiled_model` has left it out so that chains start sooner; a broken installation is found out now, not when
+    # draws are to be kept.
+    import arviz  # noqa: F401
+
+    return sampler
 
 
 def _sampler_error(error: RuntimeError, store: Path | None) -> ModelError:

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # whose `stats`, half a second to import, is there when first used; what checks priors does without
+from scipy.special import betaincinv, gammaincinv, log_ndtr, ndtri, ndtri_exp, stdtrit
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,13 @@ class Family:
     positive   kwargs that must be > 0
     canonical  kwargs as written -> kwargs as PyMC takes them
     of_matrix  True for a distribution of correlation matrices; SciPy then gets that of one correlation
+    quantile   kwargs as PyMC takes them, probabilities -> quantiles; at 0 and 1 the ends of the support
     frozen     kwargs as PyMC takes them -> frozen SciPy distribution
     conflict   what is wrong with kwargs that are fine one by one ("" if nothing)
     """
 
     forms: tuple[tuple[str, ...], ...]
+    quantile: Callable[[Mapping[str, float], np.ndarray], np.ndarray]
     frozen: Callable[[Mapping[str, float]], Any]
     positive: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -92,16 +95,44 @@ def _bounds_conflict(kwargs: Mapping[str, float]) -> str:
     return f"lower = {kwargs['lower']:g} is not below upper = {kwargs['upper']:g}"
 
 
-def _truncated_normal(kwargs: Mapping[str, float]) -> Any:
+def _standard_bounds(kwargs: Mapping[str, float]) -> tuple[float, float]:
     mu, sigma = kwargs["mu"], kwargs["sigma"]
-    lower, upper = kwargs.get("lower", -math.inf), kwargs.get("upper", math.inf)
-    return stats.truncnorm((lower - mu) / sigma, (upper - mu) / sigma, loc=mu, scale=sigma)
+    return (kwargs.get("lower", -math.inf) - mu) / sigma, (kwargs.get("upper", math.inf) - mu) / sigma
+
+
+def _truncated_normal(kwargs: Mapping[str, float]) -> Any:
+    return scipy.stats.truncnorm(*_standard_bounds(kwargs), loc=kwargs["mu"], scale=kwargs["sigma"])
+
+
+def _truncated_normal_quantile(kwargs: Mapping[str, float], q: np.ndarray) -> np.ndarray:
+    """In the lower tail on the log scale; what is cut off below the mean is the mirror of that."""
+    low, high = _standard_bounds(kwargs)
+    sign = 1.0
+    if low > 0.0:
+        low, high, q, sign = -high, -low, 1.0 - q, -1.0
+    below = np.logaddexp(log_ndtr(low) + np.log1p(-q), log_ndtr(high) + np.log(q))
+    z = np.clip(ndtri_exp(below), low, high)  # rounding alone leads out of the bounds
+    return kwargs["mu"] + kwargs["sigma"] * sign * z
+
+
+def _student_t_quantile(kwargs: Mapping[str, float], q: np.ndarray) -> np.ndarray:
+    z = np.where(q > 0.0, stdtrit(kwargs["nu"], q), -np.inf)  # SciPy has +inf at 0
+    return z * kwargs["sigma"] + kwargs["mu"]
+
+
+def _correlation_shape(kwargs: Mapping[str, float]) -> float:
+    """Beta shape of each entry of an LKJ matrix of n rows (Lewandowski et al. 2009, doi:10.1016/j.jmva.2009.04.008)."""
+    return kwargs["eta"] - 1.0 + kwargs.get("n", _INDIVIDUAL_PARAMETERS) / 2.0
 
 
 def _one_correlation(kwargs: Mapping[str, float]) -> Any:
-    """Each entry of an LKJ matrix of n rows (Lewandowski et al. 2009, doi:10.1016/j.jmva.2009.04.008)."""
-    shape = kwargs["eta"] - 1.0 + kwargs.get("n", _INDIVIDUAL_PARAMETERS) / 2.0
-    return stats.beta(shape, shape, loc=-1.0, scale=2.0)
+    shape = _correlation_shape(kwargs)
+    return scipy.stats.beta(shape, shape, loc=-1.0, scale=2.0)
+
+
+def _one_correlation_quantile(kwargs: Mapping[str, float], q: np.ndarray) -> np.ndarray:
+    shape = _correlation_shape(kwargs)
+    return 2.0 * betaincinv(shape, shape, q) - 1.0
 
 
 def _correlation_conflict(kwargs: Mapping[str, float]) -> str:
@@ -119,55 +150,69 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             forms=(("median", "sigma"), ("mu", "sigma")),
             positive=("median", "sigma"),
             canonical=_lognormal,
-            frozen=lambda p: stats.lognorm(p["sigma"], scale=math.exp(p["mu"])),
+            quantile=lambda p, q: np.exp(p["sigma"] * ndtri(q)) * math.exp(p["mu"]),
+            frozen=lambda p: scipy.stats.lognorm(p["sigma"], scale=math.exp(p["mu"])),
         ),
         "Normal": Family(
-            forms=(("mu", "sigma"),), positive=("sigma",), frozen=lambda p: stats.norm(p["mu"], p["sigma"])
+            forms=(("mu", "sigma"),),
+            positive=("sigma",),
+            quantile=lambda p, q: ndtri(q) * p["sigma"] + p["mu"],
+            frozen=lambda p: scipy.stats.norm(p["mu"], p["sigma"]),
         ),
         "HalfNormal": Family(
-            forms=(("sigma",),), positive=("sigma",), frozen=lambda p: stats.halfnorm(scale=p["sigma"])
+            forms=(("sigma",),),
+            positive=("sigma",),
+            quantile=lambda p, q: ndtri(0.5 * (1.0 + q)) * p["sigma"],
+            frozen=lambda p: scipy.stats.halfnorm(scale=p["sigma"]),
         ),
         "Gamma": Family(
             forms=(("alpha", "beta"), ("mu", "sigma")),
             positive=("alpha", "beta", "mu", "sigma"),
             canonical=_gamma,
-            frozen=lambda p: stats.gamma(p["alpha"], scale=1 / p["beta"]),
+            quantile=lambda p, q: gammaincinv(p["alpha"], q) / p["beta"],
+            frozen=lambda p: scipy.stats.gamma(p["alpha"], scale=1 / p["beta"]),
         ),
         "Beta": Family(
             forms=(("alpha", "beta"), ("mu", "sigma")),
             positive=("alpha", "beta", "mu", "sigma"),
             canonical=_beta,
             conflict=_beta_conflict,
-            frozen=lambda p: stats.beta(p["alpha"], p["beta"]),
+            quantile=lambda p, q: betaincinv(p["alpha"], p["beta"], q),
+            frozen=lambda p: scipy.stats.beta(p["alpha"], p["beta"]),
         ),
         "Uniform": Family(
             forms=(("lower", "upper"),),
             conflict=_bounds_conflict,
-            frozen=lambda p: stats.uniform(p["lower"], p["upper"] - p["lower"]),
+            quantile=lambda p, q: q * (p["upper"] - p["lower"]) + p["lower"],
+            frozen=lambda p: scipy.stats.uniform(p["lower"], p["upper"] - p["lower"]),
         ),
         "TruncatedNormal": Family(
             forms=(("mu", "sigma"),),
             positive=("sigma",),
             optional=("lower", "upper"),
             conflict=_bounds_conflict,
+            quantile=_truncated_normal_quantile,
             frozen=_truncated_normal,
         ),
         "StudentT": Family(
             forms=(("nu", "mu", "sigma"),),
             positive=("nu", "sigma"),
-            frozen=lambda p: stats.t(p["nu"], p["mu"], p["sigma"]),
+            quantile=_student_t_quantile,
+            frozen=lambda p: scipy.stats.t(p["nu"], p["mu"], p["sigma"]),
         ),
         "Exponential": Family(
             forms=(("lam",), ("scale",)),
             positive=("lam", "scale"),
             canonical=lambda p: {"lam": p["lam"] if "lam" in p else 1 / p["scale"]},
-            frozen=lambda p: stats.expon(scale=1 / p["lam"]),
+            quantile=lambda p, q: -np.log1p(-q) / p["lam"],
+            frozen=lambda p: scipy.stats.expon(scale=1 / p["lam"]),
         ),
         "LKJCorr": Family(
             forms=(("eta",),),
             positive=("eta",),
             optional=("n",),
             conflict=_correlation_conflict,
+            quantile=_one_correlation_quantile,
             frozen=_one_correlation,
             of_matrix=True,
         ),
@@ -215,7 +260,7 @@ def _computable(family: Family, kwargs: Mapping[str, float]) -> bool:
     """Whether the bulk of the distribution is finite and has a width in floating point."""
     try:
         with np.errstate(all="ignore"):
-            low, high = family.frozen(family.canonical(kwargs)).ppf([0.05, 0.95])
+            low, high = family.quantile(family.canonical(kwargs), np.array([0.05, 0.95]))
     except (OverflowError, ZeroDivisionError):
         return False
     return bool(np.isfinite(low) and np.isfinite(high) and low < high)

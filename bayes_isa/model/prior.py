@@ -78,12 +78,13 @@ class Prior:
 
     def support(self) -> tuple[float, float]:
         """Lower and upper end of the values the prior allows, in `unit`."""
-        lower, upper = self.scipy().support()
+        lower, upper = self.quantiles([0.0, 1.0])
         return float(lower), float(upper)
 
     def quantiles(self, q: Sequence[float] | np.ndarray) -> np.ndarray:
         """Quantiles at the probabilities `q`, same shape as `q`, in `unit`."""
-        return np.asarray(self.scipy().ppf(np.asarray(q, dtype=float)))
+        with np.errstate(divide="ignore"):  # the ends of the support, the logarithm of 0
+            return np.asarray(FAMILIES[self.dist].quantile(self.pymc_kwargs(), np.asarray(q, dtype=float)))
 
     def spread(self) -> float:
         """Half the width of the central 68 %, the SD of a normal prior, in `unit`."""

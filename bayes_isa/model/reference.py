@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm, qmc
+import scipy
+from scipy.special import ndtri
 
 from bayes_isa.kernels.panels import ReferenceParameters
 
@@ -37,8 +38,8 @@ def reference_parameters(
     With `last_day` (n_patients,), growth is kept to what a patient can have lived with up to then: curves that explode
     have no posterior weight, yet would take most of the panels.
     """
-    uniform = qmc.Sobol(9, seed=20230).random(_SETS)
-    z = norm.ppf(np.clip(uniform, 0.005, 0.995))
+    uniform = scipy.stats.qmc.Sobol(9, seed=20230).random(_SETS)
+    z = ndtri(np.clip(uniform, 0.005, 0.995))
     phi = np.empty((_SETS, baseline.size, 5))
     phi[:, :, 0] = np.log(baseline) + _SD_BASELINE * z[:, :1]
     phi[:, :, 1:] = (_MEAN + _SD * z[:, 1:5])[:, None, :]

@@ -138,7 +138,7 @@ def test_a_wrong_option_is_wrong_usage(
 def test_every_choice_of_the_model_reaches_it(
     cli: Cli, virtual: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bayes_isa.cli import verbs
+    from bayes_isa.cli import fitting
 
     asked = []
 
@@ -148,8 +148,8 @@ def test_every_choice_of_the_model_reaches_it(
         asked.append(spec)
         return None, None
 
-    monkeypatch.setattr(verbs, "fit_and_save", instead)
-    monkeypatch.setattr(verbs, "print_fit", lambda *arguments, **options: None)
+    monkeypatch.setattr(fitting, "fit_and_save", instead)
+    monkeypatch.setattr(fitting, "print_fit", lambda *arguments, **options: None)
     choices = {
         "exposure": "kpd",
         "link": "value",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -177,6 +179,38 @@ def test_scipy_and_pymc_agree(dist: str) -> None:
     x = prior.quantiles(q)
     logp = pm.logp(prior.dist_obj(), x).eval()
     np.testing.assert_allclose(logp, prior.scipy().logpdf(x), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("dist", "kwargs"),
+    [
+        *EXAMPLES.items(),
+        ("LKJCorr", {"eta": 2.0}),
+        ("LogNormal", {"mu": -7.0, "sigma": 3.0}),
+        ("Gamma", {"alpha": 0.05, "beta": 7.0}),
+        ("Gamma", {"alpha": 900.0, "beta": 0.1}),
+        ("Beta", {"alpha": 0.05, "beta": 7.0}),
+        ("StudentT", {"nu": 1.0, "mu": 1.0, "sigma": 2.0}),
+        ("TruncatedNormal", {"mu": 0.0, "sigma": 1.0}),
+        ("TruncatedNormal", {"mu": -3.0, "sigma": 0.5, "lower": 0.0}),
+        ("TruncatedNormal", {"mu": 40.0, "sigma": 2.0, "upper": 0.0}),
+        ("TruncatedNormal", {"mu": 0.0, "sigma": 2.0, "lower": 50.0, "upper": 60.0}),
+        ("TruncatedNormal", {"mu": 0.0, "sigma": 2.0, "lower": -60.0, "upper": -50.0}),
+        ("TruncatedNormal", {"mu": 1.2, "sigma": 5.0, "lower": 1.0, "upper": 1.5}),
+        ("LKJCorr", {"eta": 0.5, "n": 2}),
+    ],
+)
+def test_quantiles_and_support_are_those_of_scipy(dist: str, kwargs: dict) -> None:
+    prior = Prior(dist, kwargs)
+    q = np.array([1e-6, 0.05, 0.3, 0.5, 0.9, 0.95, 1.0 - 1e-6])
+    np.testing.assert_allclose(prior.quantiles(q), prior.scipy().ppf(q), rtol=1e-9, atol=1e-14)
+    assert prior.support() == pytest.approx(prior.scipy().support(), rel=1e-14)
+
+
+def test_priors_are_checked_without_the_cost_of_importing_scipy_stats() -> None:
+    code = "import sys, bayes_isa as bi; bi.load_priors('weakly_informative'); print('scipy.stats' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_every_family_is_tried() -> None:
