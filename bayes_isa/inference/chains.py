@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bayes_isa.errors import ModelError
+from bayes_isa.inference.deferred import load
 from bayes_isa.inference.disk import disk_trouble
 from bayes_isa.inference.settings import SamplerSettings
 
@@ -72,6 +73,8 @@ def run_jobs(
             while waiting and (not running or len(running) < allowed):
                 index = waiting.pop(0)
                 running[index] = _start(compiled, jobs[index], watched.of(index), arguments)
+                # A broken installation is found out now, not when draws are to be kept.
+                load("arviz")
             for index in list(running):
                 try:
                     results[index] = running[index].wait(timeout=_POLL_SECONDS)
@@ -112,7 +115,7 @@ def _start(compiled: Any, job: Job, callback: Any, arguments: Mapping[str, Any])
     if job.store is not None:
         extra["return_raw_trace"] = True  # a tree would be opened, slowly, and not used
         extra["zarr_store"] = nutpie.zarr_store.LocalStore(str(job.store), mkdir=True)
-    sampler = nutpie.sample(
+    return nutpie.sample(
         compiled,
         draws=job.draws,
         tune=job.tune,
@@ -123,11 +126,6 @@ def _start(compiled: Any, job: Job, callback: Any, arguments: Mapping[str, Any])
         progress_callback=callback,
         **{name: value for name, value in {**arguments, **extra}.items() if value is not None},
     )
-    # `compiled_model` has left it out so that chains start sooner; a broken installation is found out now, not when
-    # draws are to be kept.
-    import arviz  # noqa: F401
-
-    return sampler
 
 
 def _sampler_error(error: RuntimeError, store: Path | None) -> ModelError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import LazyLoader, find_spec
@@ -23,6 +25,15 @@ def deferred(name: str) -> Iterator[None]:
         yield
     finally:
         finder.leave()
+
+
+def load(name: str) -> None:
+    """Import a module, if it is not there yet or its import was deferred.
+
+    In a thread, which Ctrl-C does not reach: a deferred module that is left half run cannot be imported anew.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(import_module, name).result()
 
 
 class _Finder(MetaPathFinder):

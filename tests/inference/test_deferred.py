@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from bayes_isa.inference.deferred import deferred
+from bayes_isa.inference.deferred import deferred, load
 
 from . import toy
 
@@ -50,6 +51,49 @@ def test_a_module_is_run_when_it_is_imported_again(run: list[str]) -> None:
     assert run == []
     exec(f"import {NAME}")
     assert run == [NAME]
+
+
+def test_a_module_is_run_on_demand(run: list[str]) -> None:
+    with deferred(NAME):
+        imported()
+    load(NAME)
+    assert run == [NAME]
+    load(NAME)
+    assert run == [NAME]
+
+
+def test_an_interrupt_leaves_no_module_half_run(tmp_path: Path) -> None:
+    """Ctrl-C while the module sleeps: it arrives once the module is whole."""
+    (tmp_path / f"{NAME}.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.5)\nvalue = 7\n"
+    )
+    script = f"""
+from bayes_isa.inference.deferred import deferred, load, load
+with deferred("{NAME}"):
+    import {NAME} as module
+try:
+    load("{NAME}")
+except KeyboardInterrupt:
+    print("interrupted", module.value)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    assert done.stdout.split() == ["interrupted", "7"]
+
+
+def test_a_module_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"{NAME}.py").write_text("raise OSError('no such library')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with deferred(NAME):
+        imported()
+    with pytest.raises(OSError, match="no such library"):
+        load(NAME)
+    del sys.modules[NAME]
 
 
 def test_nothing_waits_afterwards_or_what_is_there_already(run: list[str]) -> None:
