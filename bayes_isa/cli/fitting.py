@@ -1,6 +1,6 @@
 """The steps behind `bayes-isa fit`: progress on stderr, the fit written and diagnosed, results printed.
 
-Whatever is wanted after sampling alone is imported after it: chains are under way a second earlier.
+`diagnose` brings ArviZ, which only finished draws need: imported after sampling, chains are under way a second earlier.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bayes_isa.cli.console import print_json, say
 from bayes_isa.cli.progress import sampling_progress
+from bayes_isa.cli.tables import parameter_table, verdict
 from bayes_isa.errors import ModelError
 from bayes_isa.inference.fit import fit_with
 from bayes_isa.inference.run_store import RunStore, remove_run
@@ -102,8 +103,6 @@ def fit_and_save(
 
 def print_fit(result: xr.DataTree, diagnosis: Diagnosis, out: Path, *, as_json: bool) -> None:
     """Parameters on stdout, the verdict and the file on stderr."""
-    from bayes_isa.cli.tables import parameter_table, verdict
-
     seconds = result.attrs.get("sampling_seconds", 0.0)
     if as_json:
         print_json(

@@ -43,9 +43,8 @@ def compiled_model(model: pm.Model) -> Any:
     starts = initial_points(model)
     # Free to contract and reorder, the compiler rounds in one way what it compiles now and in another what it loads
     # later: a seed would give other draws in the first run than in all others. What is not in kernels costs little.
-    # And where in the code each node of the graph was made, nobody asks here.
-    flags = {"numba__fastmath": False, "traceback__limit": 0}
-    with pytensor.config.change_flags(**flags), _without_collecting():
+    # No traceback: where in the code a node of the graph was made, nobody asks here.
+    with pytensor.config.change_flags(numba__fastmath=False, traceback__limit=0), _without_collecting():
         # To import ArviZ, and matplotlib with it, takes a seventh of the time until chains start. nutpie needs them
         # for finished draws alone, so they come when chains are under way (`chains`).
         with deferred("arviz"):

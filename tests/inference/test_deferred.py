@@ -68,7 +68,7 @@ def test_an_interrupt_leaves_no_module_half_run(tmp_path: Path) -> None:
         "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.5)\nvalue = 7\n"
     )
     script = f"""
-from bayes_isa.inference.deferred import deferred, load, load
+from bayes_isa.inference.deferred import deferred, load
 with deferred("{NAME}"):
     import {NAME} as module
 try:
